@@ -1,0 +1,39 @@
+# The two commands a newcomer needs are `make demo` and `make test`.
+# Every target sets up what it needs in .venv from the exact lock.
+VENV := .venv
+STAMP := $(VENV)/.synced
+UV := $(VENV)/bin/uv
+PYTHON ?= python3
+RUN := $(UV) run --no-sync
+
+.PHONY: demo demo-kafka test check bench clean setup
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml uv.lock
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(UV) || $(VENV)/bin/python -m pip install -q uv==0.13.9
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) sync --quiet --locked --inexact --all-extras
+	@touch $@
+
+demo: $(STAMP)
+	@$(VENV)/bin/workers demo
+
+demo-kafka: $(STAMP)
+	@$(VENV)/bin/workers demo --broker kafka
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest
+
+check: $(STAMP)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/workers schema --check
+
+bench: $(STAMP)
+	$(VENV)/bin/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
