@@ -30,7 +30,6 @@ check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/workers schema --check
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks

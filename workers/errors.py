@@ -1,15 +1,15 @@
 """What went wrong, named for what the caller must do next.
 
-    WorkersError
-    ├── Reject          this record goes to the dead-letter topic; its neighbours go on
-    ├── Retry           the world is unwell: back off, bounded, then try the same again
-    └── Halt            stop and say why; nothing is skipped, nothing is committed
-        ├── TopologyError     exit 3
-        ├── ContractError     exit 4
-        ├── ModelError        exit 5
-        ├── BrokerUnreachable exit 6
-        ├── ClientHalt        exit 7
-        └── Fenced            exit 8
+WorkersError
+├── Reject          this record goes to the dead-letter topic; its neighbours go on
+├── Retry           the world is unwell: back off, bounded, then try the same again
+└── Halt            stop and say why; nothing is skipped, nothing is committed
+    ├── TopologyError     exit 3
+    ├── ContractError     exit 4
+    ├── ModelError        exit 5
+    ├── BrokerUnreachable exit 6
+    ├── ClientHalt        exit 7
+    └── Fenced            exit 8
 """
 
 from __future__ import annotations

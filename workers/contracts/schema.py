@@ -133,16 +133,16 @@ class _Resolver:
             return self._union(schema, namespace, where, depth)
         if not isinstance(schema, dict):
             raise self._fault(where, "a schema is a name, an object or a list")
+        return self._object(schema, namespace, where, depth)
+
+    def _object(self, schema: Mapping[str, Json], namespace: str, where: str, depth: int) -> Node:
         kind = schema.get("type")
         if isinstance(kind, dict | list):
             return self.resolve(kind, namespace, where=where, depth=depth + 1)
         if kind in ("record", "error", "enum", "fixed"):
             return self._define(schema, namespace, where, depth)
-        if kind == "array":
-            return self._array(schema, namespace, where, depth)
-        if kind == "map":
-            values = self.resolve(schema.get("values"), namespace, where=where, depth=depth + 1)
-            return Node("map", children=(("values", values),))
+        if kind in ("array", "map"):
+            return self._repeated(schema, namespace, where, depth)
         return self._logical(schema, namespace, where)
 
     def _logical(self, schema: Mapping[str, Json], namespace: str, where: str) -> Node:
@@ -160,7 +160,9 @@ class _Resolver:
             if candidate in self._named:
                 node = self._named[candidate]
                 if node is None:
-                    raise self._fault(where, f"{name} contains itself; recursive schemas crash decoders")
+                    raise self._fault(
+                        where, f"{name} contains itself; recursive schemas crash decoders"
+                    )
                 return node
         raise self._fault(where, f"unknown type {name!r}")
 
@@ -190,19 +192,24 @@ class _Resolver:
         if self._fields > self._limits.fields:
             raise self._fault(where, f"more than {self._limits.fields} fields")
         children: list[tuple[str, Node]] = []
+        seen: set[str] = set()
         for entry in fields:
             if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
                 raise self._fault(where, "a field needs a name")
+            if entry["name"] in seen:
+                raise self._fault(where, f"two fields named {entry['name']!r}")
+            seen.add(entry["name"])
             path = f"{where}.{entry['name']}" if where else entry["name"]
             node = self.resolve(entry.get("type"), namespace, where=path, depth=depth + 1)
             children.append((entry["name"], node))
         return Node("record", children=tuple(children))
 
-    def _array(self, schema: Mapping[str, Json], namespace: str, where: str, depth: int) -> Node:
-        items = self.resolve(schema.get("items"), namespace, where=where, depth=depth + 1)
-        if _may_be_empty(items):
+    def _repeated(self, schema: Mapping[str, Json], namespace: str, where: str, depth: int) -> Node:
+        label = "items" if schema["type"] == "array" else "values"
+        item = self.resolve(schema.get(label), namespace, where=where, depth=depth + 1)
+        if label == "items" and _may_be_empty(item):
             raise self._fault(where, "an array of zero-byte items lets six bytes fill the memory")
-        return Node("array", children=(("items", items),))
+        return Node(schema["type"], children=((label, item),))
 
     def _union(self, schema: list[Json], namespace: str, where: str, depth: int) -> Node:
         branches = [self.resolve(s, namespace, where=where, depth=depth + 1) for s in schema]
