@@ -1,1 +1,1 @@
-"""."""
+"""What scores an event: bundles, features, the booster and the decision."""

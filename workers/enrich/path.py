@@ -1,0 +1,312 @@
+"""The path of a batch: sort by schema, decode, score, decide, encode the block, splice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from workers.contracts.codec import BlockEncoder, Decoded, Decoder, Route
+from workers.contracts.derive import enrichment_block, is_derived
+from workers.contracts.directory import Contracts, Registered
+from workers.contracts.framing import SchemaKey, frame, locate
+from workers.enrich.batch import Batch, Outcomes, Rejection
+from workers.errors import ContractError, Halt, Reject, Verdict
+from workers.models.model import Model, Scored, model_rejection
+
+
+class Tombstones(StrEnum):
+    """What to do with a record that has no value."""
+
+    FORWARD = "forward"
+    DEAD_LETTER = "dead_letter"
+    DROP = "drop"
+
+
+class Unframed(StrEnum):
+    """What to do with bytes that name no schema."""
+
+    DEAD_LETTER = "dead_letter"
+    DROP = "drop"
+
+
+class OnModelFailure(StrEnum):
+    """What to do with an event whose features are good and whose model failed."""
+
+    FALLBACK = "fallback"
+    DEAD_LETTER = "dead_letter"
+    HALT = "halt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a worker's topology says of its path."""
+
+    worker: str
+    input_subject: str
+    output_subject: str
+    decisions_subject: str | None = None
+    tombstones: Tombstones = Tombstones.FORWARD
+    unframed: Unframed = Unframed.DEAD_LETTER
+    on_model_failure: OnModelFailure = OnModelFailure.FALLBACK
+    max_payload: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """An input version that can be enriched."""
+
+    id: int
+    decoder: Decoder
+    prefix: bytes
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """The outcomes of a batch while they come in."""
+
+    enriched: dict[int, bytes | None] = field(default_factory=dict)
+    rejected: dict[int, Rejection] = field(default_factory=dict)
+    dropped: set[int] = field(default_factory=set)
+    decisions: dict[int, bytes] = field(default_factory=dict)
+    bands: Counter[str] = field(default_factory=Counter)
+
+    def reject(self, row: int, reject: Reject, stage: str, schema_id: int | None = None) -> None:
+        self.rejected[row] = Rejection(reject, stage, schema_id)
+
+
+class Enricher:
+    """Turns batches into outcomes. One for a worker; the same for every door."""
+
+    def __init__(self, policy: Policy, contracts: Contracts, model: Model) -> None:
+        """Bind a worker's contracts to its model.
+
+        Raises:
+            ContractError: the input or decisions subject is missing, or no input version has an
+                output version derived from it.
+            ModelError: a feature reads a field that an enrichable input version lacks.
+        """
+        self.policy = policy
+        self.model = model
+        self._contracts = contracts
+        self._block = BlockEncoder(enrichment_block())
+        self._versions = self._bind()
+        self._decision_prefix = self._decision_frame()
+
+    @property
+    def routes(self) -> Mapping[int, Route]:
+        """How each input version that can be enriched is decoded, by schema id."""
+        return {version.id: version.decoder.route for version in self._versions.values()}
+
+    def enrich(self, batch: Batch) -> Outcomes:
+        """Account for every row of the batch.
+
+        Raises:
+            Halt: the model failed and the policy is to halt. Nothing else: what is wrong with a row
+                is that row's outcome.
+        """
+        ledger = _Ledger()
+        for version, rows, datums in self._by_version(batch, ledger):
+            self._enrich_version(batch, version, rows, datums, ledger)
+        return Outcomes(
+            batch,
+            ledger.enriched,
+            ledger.rejected,
+            frozenset(ledger.dropped),
+            ledger.decisions,
+            dict(ledger.bands),
+        )
+
+    def _by_version(
+        self, batch: Batch, ledger: _Ledger
+    ) -> list[tuple[_Version, list[int], list[bytes]]]:
+        """Rows and bare datums of each schema; what has none gets its outcome here."""
+        groups: dict[SchemaKey, tuple[list[int], list[bytes]]] = {}
+        for row, value in enumerate(batch.values):
+            if value is None:
+                self._tombstone(row, ledger)
+                continue
+            try:
+                key, start = self._locate(batch, row, value)
+            except Reject as reject:
+                if reject.code == "unframed" and self.policy.unframed is Unframed.DROP:
+                    ledger.dropped.add(row)
+                else:
+                    ledger.reject(row, reject, "frame")
+                continue
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = ([], [])
+            group[0].append(row)
+            group[1].append(value[start:])
+        found = []
+        for key, (rows, datums) in groups.items():
+            version = self._versions.get(key)
+            if version is not None:
+                found.append((version, rows, datums))
+                continue
+            reject = self._unknown(key)
+            for row in rows:
+                ledger.reject(row, reject, "contract", key if isinstance(key, int) else None)
+        return found
+
+    def _locate(self, batch: Batch, row: int, value: bytes) -> tuple[SchemaKey, int]:
+        if len(value) > self.policy.max_payload:
+            text = (
+                f"{len(value)} bytes, more than limits.max_payload_bytes {self.policy.max_payload}"
+            )
+            raise Reject(Verdict.DECODE, "payload_too_large", text)
+        if row in batch.unreadable:
+            text = "a header key is not UTF-8: the client library cannot return the headers"
+            raise Reject(Verdict.DECODE, "headers_unreadable", text)
+        located = locate(value, batch.headers[row])
+        if located is None:
+            text = "neither a schema id before the datum nor one in a header"
+            raise Reject(Verdict.DECODE, "unframed", text)
+        return located
+
+    def _tombstone(self, row: int, ledger: _Ledger) -> None:
+        match self.policy.tombstones:
+            case Tombstones.FORWARD:
+                ledger.enriched[row] = None
+            case Tombstones.DROP:
+                ledger.dropped.add(row)
+            case Tombstones.DEAD_LETTER:
+                reject = Reject(Verdict.DECODE, "tombstone", "a record without a value")
+                ledger.reject(row, reject, "frame")
+
+    def _enrich_version(
+        self,
+        batch: Batch,
+        version: _Version,
+        rows: list[int],
+        datums: list[bytes],
+        ledger: _Ledger,
+    ) -> None:
+        decoded = version.decoder.decode(datums)
+        for place, reject in decoded.rejections.items():
+            ledger.reject(rows[place], reject, "decode", version.id)
+        if not decoded.rows:
+            return
+        scored = self.model.score(decoded.table)
+        keep = self._settle(scored, decoded, rows, version.id, ledger)
+        places = [decoded.rows[index] for index in keep]
+        blocks = self._encode_blocks(batch, [rows[p] for p in places], keep, scored)
+        prefix, decision_prefix = version.prefix, self._decision_prefix
+        for place, block in zip(places, blocks, strict=True):
+            ledger.enriched[rows[place]] = prefix + datums[place] + block
+            if decision_prefix is not None:
+                ledger.decisions[rows[place]] = decision_prefix + block
+        ledger.bands.update(self._decided(scored, keep))
+
+    def _settle(
+        self,
+        scored: Scored,
+        decoded: Decoded,
+        rows: list[int],
+        schema_id: int,
+        ledger: _Ledger,
+    ) -> list[int]:
+        """Rows of the table that are published; the others get their rejection."""
+        version = self.model.manifest.version
+        refused = dict(scored.rejections)
+        if scored.failed:
+            if self.policy.on_model_failure is OnModelFailure.HALT:
+                raise Halt(f"on_model_failure is halt: {next(iter(scored.failed.values()))}")
+            if self.policy.on_model_failure is OnModelFailure.DEAD_LETTER:
+                refused |= {row: model_rejection(why) for row, why in scored.failed.items()}
+        for index, reject in refused.items():
+            stage = "feature" if reject.verdict is Verdict.FEATURE else "model"
+            row = rows[decoded.rows[index]]
+            ledger.rejected[row] = Rejection(reject, stage, schema_id, version)
+        return [index for index in range(len(decoded.rows)) if index not in refused]
+
+    def _encode_blocks(
+        self, batch: Batch, rows: list[int], keep: list[int], scored: Scored
+    ) -> list[bytes]:
+        manifest, count = self.model.manifest, len(rows)
+        stem = f"{self.policy.worker}:{batch.topic}:"
+        ids = [f"{stem}{batch.partitions[row]}:{batch.offsets[row]}" for row in rows]
+        scores = scored.scores[keep]
+        failed = np.array([index in scored.failed for index in keep]) if scored.failed else None
+        columns = {
+            "decision_id": ids,
+            "model": [manifest.name] * count,
+            "model_version": [manifest.version] * count,
+            "score": scores
+            if failed is None
+            else [None if f else s for f, s in zip(failed, scores, strict=True)],
+            "decision": self._decided(scored, keep),
+            "fallback": np.zeros(count, dtype=bool) if failed is None else failed,
+            "fallback_reason": None
+            if failed is None
+            else ["model_failed" if f else None for f in failed],
+            "reasons": [[]] * count,
+            "scored_at": np.full(count, batch.now),
+        }
+        return self._block.encode(columns, count)
+
+    def _decided(self, scored: Scored, keep: Sequence[int]) -> list[str]:
+        names = self.model.decisions
+        decided = [names[band] for band in scored.bands[list(keep)].tolist()]
+        if scored.failed:
+            fallback = self.model.manifest.decisions.fallback
+            decided = [
+                fallback if index in scored.failed else name
+                for index, name in zip(keep, decided, strict=True)
+            ]
+        return decided
+
+    def _unknown(self, key: SchemaKey) -> Reject:
+        shown = key if isinstance(key, int) else key.hex()
+        found = self._contracts.find(key)
+        if found is None:
+            text = f"schema id {shown} is in no contract"
+            return Reject(Verdict.CONTRACT, "unknown_schema", text)
+        if found.subject != self.policy.input_subject:
+            text = f"schema id {shown} is {found.subject}, not {self.policy.input_subject}"
+            return Reject(Verdict.CONTRACT, "other_subject", text)
+        text = (
+            f"{found.subject} version {found.version} has no version of "
+            f"{self.policy.output_subject} derived from it; derive and release one"
+        )
+        return Reject(Verdict.CONTRACT, "no_derived_output", text)
+
+    def _bind(self) -> dict[SchemaKey, _Version]:
+        inputs = self._contracts.versions(self.policy.input_subject)
+        if not inputs:
+            raise ContractError(f"no contract named {self.policy.input_subject}")
+        bound: dict[SchemaKey, _Version] = {}
+        for source in inputs.values():
+            output = self._derived_from(source)
+            if output is None:
+                continue
+            self.model.features.check_fields(source.schema.field_names)
+            version = _Version(source.id, Decoder(source.schema), frame(output.id))
+            for key in source.keys:
+                bound[key] = version
+        if not bound:
+            raise ContractError(
+                f"no version of {self.policy.output_subject} is derived from any version of "
+                f"{self.policy.input_subject}; derive one and put it beside the others"
+            )
+        return bound
+
+    def _derived_from(self, source: Registered) -> Registered | None:
+        outputs = self._contracts.versions(self.policy.output_subject).values()
+        block = enrichment_block()
+        fitting = [out for out in outputs if is_derived(out.schema, source.schema, block)]
+        return fitting[-1] if fitting else None
+
+    def _decision_frame(self) -> bytes | None:
+        subject = self.policy.decisions_subject
+        if subject is None:
+            return None
+        block = enrichment_block()
+        for version in self._contracts.versions(subject).values():
+            if version.schema.root == block.root:
+                return frame(version.id)
+        raise ContractError(f"{subject}: no version is the enrichment block {block.full_name}")

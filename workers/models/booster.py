@@ -1,0 +1,41 @@
+"""LightGBM, and nothing else of it than a text model in and scores out."""
+
+from __future__ import annotations
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+
+from workers.errors import ModelError
+
+Matrix = npt.NDArray[np.float64]
+
+
+class Booster:
+    """A loaded model. Use one from one thread: boosters share state inside (LightGBM #6142)."""
+
+    def __init__(self, text: str, *, threads: int) -> None:
+        """Load a model from its text.
+
+        The parser can abort the process on a damaged file: only text that `verify` has loaded in a
+        child process before may come here.
+
+        Raises:
+            ModelError: LightGBM refuses the text.
+        """
+        try:
+            self._booster = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+        except lightgbm.basic.LightGBMError as error:
+            raise ModelError(f"LightGBM refuses the model: {error}") from error
+        self._threads = threads
+        self.feature_names: tuple[str, ...] = tuple(self._booster.feature_name())
+        self.trees: int = self._booster.num_trees()
+        self.outputs: int = self._booster.num_model_per_iteration()
+
+    def predict(self, matrix: Matrix) -> npt.NDArray[np.float64]:
+        """One score a row; `matrix` has a column for each of `feature_names`, in that order."""
+        if not len(matrix):
+            return np.empty(0)
+        # num_threads is always given: otherwise OpenMP takes every core of the machine.
+        scores = self._booster.predict(matrix, num_threads=self._threads)
+        return np.asarray(scores, dtype=np.float64)

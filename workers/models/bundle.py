@@ -1,0 +1,205 @@
+"""A bundle: one folder with a model version and everything needed to serve it.
+
+`models/<name>/<version>/manifest.json` names the other files with size and SHA-256. They are read
+once, into memory; what was checked is what is loaded, whatever happens to the files meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workers.errors import ModelError
+
+MAX_MANIFEST = 4_000_000
+MAX_FILE = 512 * 1024 * 1024
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FileEntry(_Part):
+    """A file of the bundle: its bytes are held to this size and digest."""
+
+    file: Name
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=1, le=MAX_FILE)]
+
+
+class FeatureType(StrEnum):
+    """Numbers as they are, or strings by their place in `categories`."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+class Feature(_Part):
+    """One column of the matrix."""
+
+    name: str
+    sql: str = Field(description="SQL scalar expression over the event's fields")
+    type: FeatureType = FeatureType.NUMERIC
+    categories: tuple[str, ...] = ()
+    missing: Literal["nan", "reject"] | float = Field(
+        "nan", description="what null means: LightGBM's missing, a rejection, or this number"
+    )
+    range: tuple[float, float] | None = Field(None, description="a value outside is rejected")
+
+    @model_validator(mode="after")
+    def _categories_fit(self) -> Self:
+        if (self.type is FeatureType.CATEGORICAL) != bool(self.categories):
+            raise ValueError("categories belong to a categorical feature, and it needs them")
+        if len(set(self.categories)) != len(self.categories):
+            raise ValueError("a category is listed twice")
+        return self
+
+
+class Band(_Part):
+    """From this score on, this decision, until the next band begins."""
+
+    since: float
+    decision: Name
+
+
+class Decisions(_Part):
+    """Scores to decisions; the fallback is what is published without the model."""
+
+    bands: Annotated[tuple[Band, ...], Field(min_length=1)]
+    fallback: Name
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        starts = [band.since for band in self.bands]
+        if starts != sorted(set(starts)):
+            raise ValueError("bands must ascend by `since`, each its own")
+        return self
+
+
+class ContractRef(_Part):
+    """The contract version whose fields the features read."""
+
+    subject: str
+    version: int
+
+
+class Manifest(_Part):
+    """manifest.json."""
+
+    format: Literal[1]
+    name: Name
+    version: Name
+    created: datetime
+    description: str = ""
+    owner: str = ""
+    contract: ContractRef
+    booster: FileEntry
+    golden: FileEntry
+    features: Annotated[tuple[Feature, ...], Field(min_length=1)]
+    decisions: Decisions
+    score_range: tuple[float, float] = (0.0, 1.0)
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [feature.name for feature in self.features]
+        if len(set(names)) != len(names):
+            raise ValueError("a feature is listed twice")
+        if self.decisions.bands[0].since > self.score_range[0]:
+            raise ValueError("the first band must begin at the bottom of score_range")
+        return self
+
+
+class GoldenRow(_Part):
+    """A datum of the bundle's contract, and what the model must say of it."""
+
+    datum: str = Field(description="bare Avro datum, base64")
+    score: float
+    decision: Name
+
+
+class Golden(_Part):
+    """golden.json."""
+
+    rows: Annotated[tuple[GoldenRow, ...], Field(min_length=1, max_length=10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The files of a bundle, each as its manifest says."""
+
+    manifest: Manifest
+    booster: str
+    golden: Golden
+
+
+def read_bundle(root: Path, name: str, version: str) -> Bundle:
+    """Read `root/name/version`.
+
+    Raises:
+        ModelError: a file is missing, no plain file, malformed, or not the bytes of the manifest.
+    """
+    folder = root / name / version
+    place = folder / "manifest.json"
+    try:
+        manifest = Manifest.model_validate_json(_read(place, MAX_MANIFEST))
+    except ValidationError as error:
+        raise ModelError(f"{place}: {_faults(error)}") from error
+    if (manifest.name, manifest.version) != (name, version):
+        raise ModelError(
+            f"{place}: is {manifest.name} version {manifest.version}, not {name} version {version}"
+        )
+    booster = _verified(folder, manifest.booster)
+    golden = _verified(folder, manifest.golden)
+    try:
+        return Bundle(manifest, booster.decode(), Golden.model_validate_json(golden))
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{folder / manifest.booster.file}: not text: {error}") from error
+    except ValidationError as error:
+        raise ModelError(f"{folder / manifest.golden.file}: {_faults(error)}") from error
+
+
+def describe_file(path: Path) -> FileEntry:
+    """The manifest's entry of a file."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return FileEntry(file=path.name, sha256=digest, bytes=len(content))
+
+
+def _faults(error: ValidationError) -> str:
+    lines = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    return "; ".join(lines)
+
+
+def _verified(folder: Path, entry: FileEntry) -> bytes:
+    path = folder / entry.file
+    content = _read(path, entry.bytes)
+    if len(content) != entry.bytes:
+        raise ModelError(f"{path}: {len(content)} bytes, the manifest says {entry.bytes}")
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise ModelError(f"{path}: its SHA-256 is not the manifest's; build the bundle again")
+    return content
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """The bytes of a plain file; O_NONBLOCK, so that a FIFO cannot hold us."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{path}: not a plain file")
+        if status.st_size > limit:
+            raise ModelError(f"{path}: {status.st_size} bytes, more than the {limit} declared")
+        return file.read(limit + 1)

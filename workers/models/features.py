@@ -1,0 +1,123 @@
+"""Features: SQL expressions over an event's fields, to the matrix the booster reads.
+
+Training and serving call this one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from workers.errors import ModelError, Reject, Verdict
+from workers.models.booster import Matrix
+from workers.models.bundle import Feature, FeatureType
+
+
+@dataclass(frozen=True, slots=True)
+class Featured:
+    """`matrix` has one row for each row of the table; rows of `rejections` must not be scored."""
+
+    matrix: Matrix
+    rejections: dict[int, Reject]
+
+
+class Features:
+    """Compiled features, in the order of the booster's columns."""
+
+    def __init__(self, features: Sequence[Feature], *, columns: Sequence[str]) -> None:
+        """Compile the features of a bundle, ordered as `columns`, the booster's own names.
+
+        Raises:
+            ModelError: names differ from the booster's, or an expression is not SQL.
+        """
+        by_name = {feature.name: feature for feature in features}
+        if set(by_name) != set(columns):
+            missing, extra = (
+                sorted(set(columns) - set(by_name)),
+                sorted(set(by_name) - set(columns)),
+            )
+            raise ModelError(
+                f"the booster wants features the manifest lacks: {missing}; "
+                f"the manifest lists features the booster lacks: {extra}"
+            )
+        self._features = [by_name[name] for name in columns]
+        self._expressions = [_compile(feature) for feature in self._features]
+        self._fields = sorted(
+            {root for expression in self._expressions for root in expression.meta.root_names()}
+        )
+
+    def check_fields(self, fields: Sequence[str]) -> None:
+        """Hold the fields that the expressions read to those of a contract.
+
+        Raises:
+            ModelError: an expression reads a field that is not there; names the feature.
+        """
+        for feature, expression in zip(self._features, self._expressions, strict=True):
+            unknown = sorted(set(expression.meta.root_names()) - set(fields))
+            if unknown:
+                raise ModelError(f"feature {feature.name}: the contract has no field {unknown}")
+
+    def compute(self, table: pa.RecordBatch) -> Featured:
+        """The matrix of a batch; a row that cannot be computed is rejected alone."""
+        rejections: dict[int, Reject] = {}
+        matrix = np.full((table.num_rows, len(self._features)), np.nan)
+        self._halve(table.select(self._fields), 0, matrix, rejections)
+        for column, feature in enumerate(self._features):
+            _hold(feature, matrix[:, column], rejections)
+        return Featured(matrix, rejections)
+
+    def _halve(
+        self, table: pa.RecordBatch, start: int, matrix: Matrix, rejections: dict[int, Reject]
+    ) -> None:
+        rows = table.num_rows
+        if not rows:
+            return
+        try:
+            computed = pl.DataFrame(table).select(self._expressions)
+            matrix[start : start + rows] = computed.to_numpy()
+        except (pl.exceptions.PolarsError, ValueError, pl.exceptions.PanicException) as error:
+            if rows == 1:
+                code = type(error).__name__
+                rejections[start] = Reject(
+                    Verdict.FEATURE, "expression", f"a feature expression failed: {code}"
+                )
+                return
+            middle = rows // 2
+            self._halve(table.slice(0, middle), start, matrix, rejections)
+            self._halve(table.slice(middle), start + middle, matrix, rejections)
+
+
+def _compile(feature: Feature) -> pl.Expr:
+    try:
+        expression = pl.sql_expr(feature.sql)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise ModelError(f"feature {feature.name}: not a SQL expression: {error}") from error
+    if feature.type is FeatureType.CATEGORICAL:
+        # A category never seen in training has no code: LightGBM treats it as missing.
+        codes = {name: float(code) for code, name in enumerate(feature.categories)}
+        expression = expression.cast(pl.String).replace_strict(
+            codes, default=None, return_dtype=pl.Float64
+        )
+    return expression.cast(pl.Float64).alias(feature.name)
+
+
+def _hold(feature: Feature, column: npt.NDArray[np.float64], out: dict[int, Reject]) -> None:
+    """Apply the feature's rules for missing values and range to its column, in place."""
+    missing = np.isnan(column)
+    if isinstance(feature.missing, float):
+        column[missing] = feature.missing
+    elif feature.missing == "reject":
+        for row in np.flatnonzero(missing).tolist():
+            text = f"feature {feature.name} is missing"
+            out.setdefault(row, Reject(Verdict.FEATURE, "missing", text))
+    wrong = np.isinf(column)
+    if feature.range is not None:
+        wrong |= (column < feature.range[0]) | (column > feature.range[1])
+    for row in np.flatnonzero(wrong).tolist():
+        text = f"feature {feature.name} is outside {feature.range or 'the finite numbers'}"
+        out.setdefault(row, Reject(Verdict.FEATURE, "range", text))

@@ -1,0 +1,72 @@
+"""A model that is ready to serve: features, booster and decision bands of one bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from workers.errors import ModelError, Reject, Verdict
+from workers.models.booster import Booster
+from workers.models.bundle import Bundle, Manifest
+from workers.models.features import Features
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One entry a row of the table: score, and place of the decision in `Model.decisions`.
+
+    Rows of `rejections` have NaN. Rows of `failed` have features but no usable score: the worker's
+    failure policy says what becomes of them.
+    """
+
+    scores: npt.NDArray[np.float64]
+    bands: npt.NDArray[np.intp]
+    rejections: dict[int, Reject]
+    failed: dict[int, str]
+
+
+class Model:
+    """Scores batches. Pure: the same rows give the same scores, whatever stands beside them."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        """Compile a bundle that `verify` has accepted.
+
+        Raises:
+            ModelError: booster and manifest do not fit each other.
+        """
+        self.manifest: Manifest = bundle.manifest
+        self._booster = Booster(bundle.booster, threads=threads)
+        if self._booster.outputs != 1:
+            raise ModelError(f"{self._booster.outputs} scores a row; one is needed")
+        self.features = Features(bundle.manifest.features, columns=self._booster.feature_names)
+        self.decisions = [band.decision for band in bundle.manifest.decisions.bands]
+        self._starts = np.array([band.since for band in bundle.manifest.decisions.bands])
+
+    def score(self, table: pa.RecordBatch) -> Scored:
+        """Score every row of a batch; no row can harm another."""
+        featured = self.features.compute(table)
+        scores = np.full(table.num_rows, np.nan)
+        good = np.ones(table.num_rows, dtype=bool)
+        good[list(featured.rejections)] = False
+        failed: dict[int, str] = {}
+        rows = np.flatnonzero(good)
+        try:
+            scores[rows] = self._booster.predict(featured.matrix[rows])
+        except Exception as error:  # noqa: BLE001  # whatever LightGBM raises, the policy decides
+            failed = dict.fromkeys(rows.tolist(), f"predict failed: {type(error).__name__}")
+        low, high = self.manifest.score_range
+        with np.errstate(invalid="ignore"):
+            usable = (scores >= low) & (scores <= high)
+        for row in np.flatnonzero(good & ~usable).tolist():
+            failed.setdefault(row, "the score is not a number in the declared range")
+            scores[row] = np.nan
+        bands = np.searchsorted(self._starts, np.nan_to_num(scores, nan=low), side="right") - 1
+        return Scored(scores, np.maximum(bands, 0), featured.rejections, failed)
+
+
+def model_rejection(why: str) -> Reject:
+    """The verdict of a row whose model failed, where the policy is to dead-letter it."""
+    return Reject(Verdict.MODEL, "model_failed", why)

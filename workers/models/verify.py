@@ -1,0 +1,115 @@
+"""Prove a bundle in a child process before the worker loads it.
+
+LightGBM's parser aborts the process on many damaged files and hangs on some; a flipped digit can
+load and score differently, in silence. So: load and score the golden rows in a child with limits on
+memory and time, as one batch and one by one, and compare.
+
+`python -m workers.models.verify` is the child: a JSON document in, a JSON document out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import resource
+import subprocess
+import sys
+from typing import Any
+
+from workers.contracts.codec import Decoder
+from workers.contracts.schema import Schema, parse
+from workers.errors import ModelError, WorkersError
+from workers.models.bundle import Bundle, Golden, Manifest
+
+TOLERANCE = 1e-9
+SECONDS = 60
+MEMORY = 8 * 1024**3
+"""Address space of the child, bytes: most of it is reserved by libraries and never touched."""
+
+
+def verify(bundle: Bundle, schema: Schema) -> None:
+    """Load the bundle in a child and score its golden rows.
+
+    Raises:
+        ModelError: the child died, hung, refused, or a golden row scored otherwise; says which.
+    """
+    manifest = bundle.manifest
+    where = f"model {manifest.name} version {manifest.version}"
+    question = {
+        "manifest": manifest.model_dump(mode="json"),
+        "booster": bundle.booster,
+        "golden": bundle.golden.model_dump(mode="json"),
+        "schema": schema.text,
+    }
+    answer = _ask_child(json.dumps(question), where)
+    if error := answer.get("error"):
+        raise ModelError(f"{where}: {error}")
+    for way in ("batch", "single"):
+        _compare(answer[way], bundle.golden, f"{where}, scored in {way}")
+
+
+def _ask_child(question: str, where: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "workers.models.verify"]
+    try:
+        child = subprocess.run(
+            command, input=question, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"{where}: loading and scoring took over {SECONDS} s") from error
+    if child.returncode != 0:
+        tail = child.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise ModelError(
+            f"{where}: the child process that loaded it ended with {child.returncode}: {tail[0]}"
+        )
+    answer: dict[str, Any] = json.loads(child.stdout)
+    return answer
+
+
+def _compare(answers: list[list[Any]], golden: Golden, where: str) -> None:
+    for number, (row, (score, decision)) in enumerate(zip(golden.rows, answers, strict=True)):
+        if score is None or abs(score - row.score) > TOLERANCE:
+            raise ModelError(f"{where}: golden row {number} scores {score}, not {row.score}")
+        if decision != row.decision:
+            raise ModelError(f"{where}: golden row {number} decides {decision}, not {row.decision}")
+
+
+def _child(question: dict[str, Any]) -> dict[str, Any]:
+    # Imported here: the parent must be able to ask without loading LightGBM for it.
+    from workers.models.model import Model
+
+    golden = Golden.model_validate(question["golden"])
+    bundle = Bundle(Manifest.model_validate(question["manifest"]), question["booster"], golden)
+    schema = parse(question["schema"], where="the bundle's contract")
+    try:
+        model = Model(bundle)
+        model.features.check_fields(schema.field_names)
+        datums = [base64.b64decode(row.datum) for row in golden.rows]
+        decoder = Decoder(schema)
+        batch = _score(model, decoder, datums)
+        single = [_score(model, decoder, [datum])[0] for datum in datums]
+    except WorkersError as error:
+        return {"error": str(error)}
+    return {"batch": batch, "single": single}
+
+
+def _score(model: Any, decoder: Decoder, datums: list[bytes]) -> list[list[Any]]:
+    decoded = decoder.decode(datums)
+    if decoded.rejections:
+        row, reject = next(iter(decoded.rejections.items()))
+        raise ModelError(f"golden row {row} does not decode under the contract: {reject}")
+    scored = model.score(decoded.table)
+    if scored.rejections:
+        row, reject = next(iter(scored.rejections.items()))
+        raise ModelError(f"golden row {row}: {reject}")
+    return [
+        [None if math.isnan(score) else score, model.decisions[band]]
+        for score, band in zip(scored.scores.tolist(), scored.bands.tolist(), strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    json.dump(_child(json.load(sys.stdin)), sys.stdout)
