@@ -71,8 +71,8 @@ class Rejection:
 class Outcomes:
     """What became of every row of a batch: exactly one of enriched, rejected, dropped.
 
-    `enriched` maps row to the output value (None passes a tombstone on); `decisions` maps row to the
-    decision record's value.
+    `enriched` maps row to the output value (None passes a tombstone on), `decisions` maps row to
+    the decision record's value.
     """
 
     batch: Batch

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -132,26 +133,24 @@ class Enricher:
             try:
                 key, start = self._locate(batch, row, value)
             except Reject as reject:
-                if reject.code == "unframed" and self.policy.unframed is Unframed.DROP:
-                    ledger.dropped.add(row)
-                else:
-                    ledger.reject(row, reject, "frame")
+                self._unlocated(row, reject, ledger)
                 continue
             group = groups.get(key)
             if group is None:
                 group = groups[key] = ([], [])
             group[0].append(row)
             group[1].append(value[start:])
-        found = []
-        for key, (rows, datums) in groups.items():
-            version = self._versions.get(key)
-            if version is not None:
-                found.append((version, rows, datums))
-                continue
-            reject = self._unknown(key)
-            for row in rows:
-                ledger.reject(row, reject, "contract", key if isinstance(key, int) else None)
-        return found
+        for key in groups.keys() - self._versions.keys():
+            unknown = self._unknown(key)
+            for row in groups.pop(key)[0]:
+                ledger.reject(row, unknown, "contract", key if isinstance(key, int) else None)
+        return [(self._versions[key], rows, datums) for key, (rows, datums) in groups.items()]
+
+    def _unlocated(self, row: int, reject: Reject, ledger: _Ledger) -> None:
+        if reject.code == "unframed" and self.policy.unframed is Unframed.DROP:
+            ledger.dropped.add(row)
+        else:
+            ledger.reject(row, reject, "frame")
 
     def _locate(self, batch: Batch, row: int, value: bytes) -> tuple[SchemaKey, int]:
         if len(value) > self.policy.max_payload:
@@ -232,7 +231,7 @@ class Enricher:
         ids = [f"{stem}{batch.partitions[row]}:{batch.offsets[row]}" for row in rows]
         scores = scored.scores[keep]
         failed = np.array([index in scored.failed for index in keep]) if scored.failed else None
-        columns = {
+        columns: dict[str, Any] = {
             "decision_id": ids,
             "model": [manifest.name] * count,
             "model_version": [manifest.version] * count,
