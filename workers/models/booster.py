@@ -24,7 +24,7 @@ class Booster:
             ModelError: LightGBM refuses the text.
         """
         try:
-            self._booster = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+            self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
             raise ModelError(f"LightGBM refuses the model: {error}") from error
         self._threads = threads

@@ -51,9 +51,12 @@ class Feature(_Part):
     type: FeatureType = FeatureType.NUMERIC
     categories: tuple[str, ...] = ()
     missing: Literal["nan", "reject"] | float = Field(
-        "nan", description="what null means: LightGBM's missing, a rejection, or this number"
+        default="nan",
+        description="what null means: LightGBM's missing, a rejection, or this number",
     )
-    range: tuple[float, float] | None = Field(None, description="a value outside is rejected")
+    range: tuple[float, float] | None = Field(
+        default=None, description="a value outside is rejected"
+    )
 
     @model_validator(mode="after")
     def _categories_fit(self) -> Self:
@@ -196,10 +199,13 @@ def _read(path: Path, limit: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ModelError(f"{path}: not a plain file")
         if status.st_size > limit:
             raise ModelError(f"{path}: {status.st_size} bytes, more than the {limit} declared")
-        return file.read(limit + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(descriptor)

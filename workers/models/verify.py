@@ -53,12 +53,13 @@ def _ask_child(question: str, where: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "workers.models.verify"]
     try:
         child = subprocess.run(
-            command, input=question, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, input=question.encode(), capture_output=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"{where}: loading and scoring took over {SECONDS} s") from error
     if child.returncode != 0:
-        tail = child.stderr.strip().splitlines()[-1:] or ["no message"]
+        # LightGBM may print bytes that were never in the file: do not trust them to be text.
+        tail = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise ModelError(
             f"{where}: the child process that loaded it ended with {child.returncode}: {tail[0]}"
         )
