@@ -15,10 +15,11 @@ import pytest
 from workers.contracts.directory import ContractDirectory
 from workers.contracts.framing import frame
 from workers.enrich.batch import Batch
-from workers.enrich.path import Enricher, OnModelFailure, Policy, Tombstones, Unframed
+from workers.enrich.path import Enricher, Policy
 from workers.errors import ContractError, Halt, Verdict
 from workers.models.bundle import Bundle
 from workers.models.model import Model
+from workers.topology import OnModelFailure, Tombstones, Unframed
 
 POLICY = Policy(
     worker="flight-delays",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -17,29 +16,7 @@ from workers.contracts.framing import SchemaKey, frame, locate
 from workers.enrich.batch import Batch, Outcomes, Rejection
 from workers.errors import ContractError, Halt, Reject, Verdict
 from workers.models.model import Model, Scored, model_rejection
-
-
-class Tombstones(StrEnum):
-    """What to do with a record that has no value."""
-
-    FORWARD = "forward"
-    DEAD_LETTER = "dead_letter"
-    DROP = "drop"
-
-
-class Unframed(StrEnum):
-    """What to do with bytes that name no schema."""
-
-    DEAD_LETTER = "dead_letter"
-    DROP = "drop"
-
-
-class OnModelFailure(StrEnum):
-    """What to do with an event whose features are good and whose model failed."""
-
-    FALLBACK = "fallback"
-    DEAD_LETTER = "dead_letter"
-    HALT = "halt"
+from workers.topology import OnModelFailure, Tombstones, Unframed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

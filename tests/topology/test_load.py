@@ -1,0 +1,172 @@
+"""A topology that cannot be used is refused with every fault, each with its line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from workers.errors import TopologyError
+from workers.topology import Delivery, Topology, json_schema, load
+
+GOOD = """\
+version: 1
+broker:
+  bootstrap_servers: ${SERVERS:-127.0.0.1:9092}
+contracts: {directory: schemas}
+models: {directory: models}
+workers:
+  w:
+    input: {topic: in}
+    output: {topic: out}
+    dead_letter: {topic: dlq}
+    model: {name: m, version: "1"}
+    first_start: earliest
+"""
+
+
+def read(folder: Path, text: str, **env: str) -> Topology:
+    """Load `text` as the topology of a folder that has contracts and models."""
+    for name in ("schemas", "models"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "topology.yaml").write_text(text)
+    return load(folder / "topology.yaml", env)
+
+
+def test_defaults_follow_names(tmp_path: Path) -> None:
+    """Group, subjects and transactional id have the defaults that operators expect."""
+    worker = read(tmp_path, GOOD).workers["w"]
+
+    assert (worker.name, worker.group, worker.transactional_id) == ("w", "w", "w")
+    assert (worker.input.subject, worker.output.subject) == ("in-value", "out-value")
+    assert worker.delivery is Delivery.EXACTLY_ONCE
+    assert worker.batch.linger == 0.05
+
+
+def test_the_environment_is_substituted(tmp_path: Path) -> None:
+    """A variable wins over its default; a whole scalar may be a number."""
+    text = GOOD.replace("first_start: earliest", "first_start: latest\n    score_threads: ${N}")
+
+    topology = read(tmp_path, text, SERVERS="b:1", N="3")
+
+    assert topology.broker.bootstrap_servers == "b:1"
+    assert topology.workers["w"].score_threads == 3
+
+
+def worker_line(line: str) -> str:
+    """The good topology with one more line in its worker."""
+    return GOOD + f"    {line}\n"
+
+
+FAULTS = [
+    (worker_line("delivery: twice"), "topology.yaml:13: workers.w.delivery"),
+    (worker_line("delivry: at_least_once"), "did you mean delivery?"),
+    (worker_line("batch: {linger: 50}"), "topology.yaml:13: workers.w.batch.linger: not a dur"),
+    (worker_line("batch: {max_records: 0}"), "workers.w.batch.max_records"),
+    (worker_line("batch: {max_bytes: -1}"), "workers.w.batch.max_bytes"),
+    (worker_line("consumer: {enable.auto.commit: true}"), "offsets move only when"),
+    (worker_line("consumer: {auto.offset.reset: latest}"), "write `first_start`"),
+    (worker_line("producer: {sasl.password: hunter2}"), "write `broker.security`"),
+    (
+        worker_line("protocol: consumer\n    consumer: {session.timeout.ms: 6000}"),
+        "may not be set with protocol: consumer",
+    ),
+    (worker_line("transaction_timeout: 1h"), "over 15m"),
+    (GOOD.replace("out}", "in}"), "output and input are both in"),
+    (GOOD.replace("dlq}", "in}"), "dead_letter and input are both in"),
+    (GOOD.replace("dlq}", "out}"), "dead_letter and output are both out"),
+    (GOOD.replace("    first_start: earliest\n", ""), "workers.w.first_start: is needed"),
+    (GOOD.replace("${SERVERS:-127.0.0.1:9092}", "${SERVERS}"), "the environment has no SERVERS"),
+    (GOOD.replace("directory: schemas", "directory: nowhere"), "topology.yaml:4: contracts.direc"),
+    (GOOD.replace("version: 1\n", "version: 2\n"), "topology.yaml:1: version"),
+    (GOOD.replace("  w:", "  W:"), "topology.yaml:7: workers.W"),
+    (GOOD + "version: 1\n", "topology.yaml"),
+    ("a: &x [1]\nb: *x\n", "topology.yaml:2: aliases are not supported"),
+    ("- 1\n", "must be a mapping"),
+    ("", "must be a mapping"),
+    ("a: [", "topology.yaml:"),
+    ("\x00", "topology.yaml"),
+]
+
+
+@pytest.mark.parametrize(("text", "fragment"), FAULTS, ids=range(len(FAULTS)))
+def test_each_fault_is_named(tmp_path: Path, text: str, fragment: str) -> None:
+    """The message has the line, the field and the remedy."""
+    with pytest.raises(TopologyError) as caught:
+        read(tmp_path, text)
+
+    assert fragment in str(caught.value)
+
+
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
+    """One run of the command is enough to mend the whole file."""
+    text = worker_line("delivery: twice\n    nonsense: 1\n    batch: {linger: 50}")
+
+    with pytest.raises(TopologyError) as caught:
+        read(tmp_path, text.replace("${SERVERS:-127.0.0.1:9092}", "${NO_SUCH}"))
+
+    assert len(str(caught.value).splitlines()) == 4
+
+
+SECOND = """\
+  v:
+    input: {topic: out}
+    output: {topic: %s}
+    dead_letter: {topic: dlq2}
+    model: {name: m, version: "1"}
+    first_start: earliest
+"""
+
+
+def test_workers_that_would_harm_each_other_are_refused(tmp_path: Path) -> None:
+    """No loops over several workers, no shared group, no shared transactional id."""
+    with pytest.raises(TopologyError, match="endless loop"):
+        read(tmp_path, GOOD + SECOND % "in")
+    with pytest.raises(TopologyError, match="share the group"):
+        read(tmp_path, GOOD + SECOND % "end" + "    group: w\n")
+    with pytest.raises(TopologyError, match="share the transactional id"):
+        read(tmp_path, GOOD + SECOND % "end" + "    transactional_id: w\n")
+
+
+SECURED = GOOD.replace(
+    "contracts:",
+    "  security: {protocol: SASL_SSL, sasl: {mechanism: PLAIN, username: u, password: '${PW}'}}\n"
+    "contracts:",
+)
+
+
+def test_secrets_are_used_and_never_printed(tmp_path: Path) -> None:
+    """Neither in a representation, nor in the text of a fault."""
+    topology = read(tmp_path, SECURED, PW="hunter2")
+
+    assert topology.broker.security.client_properties()["sasl.password"] == "hunter2"
+    assert "hunter2" not in repr(topology)
+    with pytest.raises(TopologyError) as caught:
+        read(tmp_path, SECURED.replace("PLAIN,", "NOPE,") + "    nonsense: ${PW}\n", PW="hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("security", "fragment"),
+    [
+        ("{protocol: SASL_SSL}", "come together"),
+        ("{sasl: {mechanism: PLAIN, username: u, password: p}}", "come together"),
+        ("{protocol: SASL_SSL, sasl: {mechanism: PLAIN}}", "needs `username` and `password`"),
+        ("{protocol: SASL_SSL, sasl: {mechanism: GSSAPI}}", "needs `kerberos`"),
+        ("{protocol: SSL, tls: {ca: no-such-file.pem}}", "does not point to a file"),
+        ("{tls: {verify_hostname: false}}", "`tls` needs SSL"),
+    ],
+)
+def test_incomplete_security_is_refused(tmp_path: Path, security: str, fragment: str) -> None:
+    """The fault says what belongs together."""
+    with pytest.raises(TopologyError, match=fragment):
+        read(tmp_path, GOOD.replace("contracts:", f"  security: {security}\ncontracts:"))
+
+
+def test_the_shipped_topology_is_good_and_its_schema_complete() -> None:
+    """The schema for editors describes every key."""
+    assert load(ROOT / "topology.yaml", {}).workers.keys() == {"flight-delays"}
+    for name, definition in json_schema()["$defs"].items():
+        for key, value in definition.get("properties", {}).items():
+            assert value.keys() & {"description", "$ref"}, f"{name}.{key}"

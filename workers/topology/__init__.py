@@ -1,0 +1,31 @@
+"""What topology.yaml may say, and reading it."""
+
+from workers.topology.load import load
+from workers.topology.model import Broker, Topology, json_schema
+from workers.topology.worker import (
+    Delivery,
+    FirstStart,
+    HeaderPolicy,
+    OnModelFailure,
+    Partitioning,
+    Protocol,
+    Tombstones,
+    Unframed,
+    Worker,
+)
+
+__all__ = [
+    "Broker",
+    "Delivery",
+    "FirstStart",
+    "HeaderPolicy",
+    "OnModelFailure",
+    "Partitioning",
+    "Protocol",
+    "Tombstones",
+    "Topology",
+    "Unframed",
+    "Worker",
+    "json_schema",
+    "load",
+]

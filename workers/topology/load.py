@@ -1,0 +1,156 @@
+"""Read topology.yaml: every fault at once, each with its line and field, no secret shown."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
+
+from workers.errors import TopologyError
+from workers.topology.model import Topology, relative_to
+
+MAX_BYTES = 1_000_000
+_VARIABLE = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
+Place = tuple[str | int, ...]
+
+
+def load(path: Path, env: Mapping[str, str] | None = None) -> Topology:
+    """Read and check a topology; `env` takes the place of the process's environment.
+
+    Raises:
+        TopologyError: the file cannot be used; its text has a line for every fault.
+    """
+    document = _parse(path)
+    lines: dict[Place, int] = {}
+    missing: list[tuple[Place, str]] = []
+    values = os.environ if env is None else env
+    plain = _plain(document, (), lines, values, missing)
+    faults = [(place, text) for place, text in missing]
+    topology = None
+    try:
+        topology = Topology.model_validate(relative_to(plain, path.parent.resolve()))
+    except ValidationError as error:
+        unset = {place for place, _ in missing}
+        faults += [fault for fault in _faults(error) if fault[0] not in unset]
+    if topology is None or faults:
+        raise TopologyError("\n".join(_describe(path, lines, *fault) for fault in faults))
+    return topology
+
+
+def _parse(path: Path) -> CommentedMap:
+    try:
+        text = _read(path)
+        yaml = YAML(typ="rt")
+        # Aliases are refused before anything is built: a few lines of them can fill the memory.
+        for event in yaml.parse(text):
+            if isinstance(event, AliasEvent):
+                line = event.start_mark.line + 1
+                raise TopologyError(f"{path}:{line}: aliases are not supported; write it out")
+        document = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise TopologyError(f"{path}:{line}: {error.problem}") from error
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise TopologyError(f"{path}: not YAML: {type(error).__name__}") from error
+    if not isinstance(document, CommentedMap):
+        raise TopologyError(f"{path}:1: the top level must be a mapping")
+    return document
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if len(content) > MAX_BYTES:
+            raise TopologyError(f"{path}: {len(content)} bytes, more than {MAX_BYTES}")
+        return content.decode()
+    except OSError as error:
+        raise TopologyError(f"{path}: {error.strerror}; name it with --topology") from error
+    except UnicodeDecodeError as error:
+        raise TopologyError(f"{path}: not UTF-8: {error}") from error
+
+
+def _plain(
+    node: Any,
+    place: Place,
+    lines: dict[Place, int],
+    env: Mapping[str, str],
+    missing: list[tuple[Place, str]],
+) -> Any:
+    """The document in plain types, substituted; notes the line of every field on the way."""
+    if isinstance(node, CommentedMap):
+        made = {}
+        for key, value in node.items():
+            below = (*place, key)
+            lines[below] = node.lc.key(key)[0] + 1
+            made[key] = _plain(value, below, lines, env, missing)
+        return made
+    if isinstance(node, CommentedSeq):
+        listed = []
+        for index, value in enumerate(node):
+            lines[(*place, index)] = node.lc.item(index)[0] + 1
+            listed.append(_plain(value, (*place, index), lines, env, missing))
+        return listed
+    return _substitute(node, place, env, missing) if isinstance(node, str) else node
+
+
+def _substitute(
+    text: str, place: Place, env: Mapping[str, str], missing: list[tuple[Place, str]]
+) -> Any:
+    def value(match: re.Match[str]) -> str:
+        if match[1] == "$":
+            return "$"
+        found = env.get(match[2]) or match[3]
+        if found is None:
+            missing.append((place, f"the environment has no {match[2]}; set it, or give a default"))
+            return ""
+        return found
+
+    replaced = _VARIABLE.sub(value, str(text))
+    whole = _VARIABLE.fullmatch(text)
+    # A field that is one variable and nothing else may be a number or a boolean.
+    if whole and whole[2] and re.fullmatch(r"-?\d+|true|false", replaced):
+        return YAML(typ="safe").load(replaced)
+    return replaced
+
+
+def _faults(error: ValidationError) -> list[tuple[Place, str]]:
+    found = []
+    for fault in error.errors(include_input=False, include_url=False):
+        place = tuple(part for part in fault["loc"] if part not in ("[key]", "str", "int", "bool"))
+        text = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            text = f"unknown key{_nearest(place)}"
+        elif fault["type"] == "missing":
+            text = "is needed"
+        entry = (place, text)
+        if entry not in found:
+            found.append(entry)
+    return found
+
+
+def _nearest(place: Place) -> str:
+    part: Any = Topology.model_json_schema()
+    definitions = part["$defs"]
+    names = set(part["properties"])
+    for definition in definitions.values():
+        names |= set(definition.get("properties", ()))
+    close = difflib.get_close_matches(str(place[-1]), names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _describe(path: Path, lines: Mapping[Place, int], place: Place, text: str) -> str:
+    # A fault of a part that is not written stands at the nearest part that is.
+    known = place
+    while known and known not in lines:
+        known = known[:-1]
+    field = ".".join(map(str, place)) or "topology"
+    return f"{path}:{lines.get(known, 1)}: {field}: {text}"

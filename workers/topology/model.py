@@ -1,0 +1,147 @@
+"""topology.yaml: what runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import DirectoryPath, Field, model_validator
+
+from workers.topology.rules import check_free_properties
+from workers.topology.security import Part, Properties, Security
+from workers.topology.units import Duration
+from workers.topology.worker import Worker
+
+WorkerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Broker(Part):
+    """The Kafka cluster."""
+
+    bootstrap_servers: Annotated[str, Field(min_length=1)] = Field(
+        description="host:port, separated by commas."
+    )
+    connect_timeout: Duration = Field(
+        default=30.0, description="How long a start waits for the first broker."
+    )
+    security: Security = Field(default_factory=Security, description="Encryption and identity.")
+    client: Properties = Field(
+        default_factory=dict, description="More librdkafka properties of every client."
+    )
+
+    @model_validator(mode="after")
+    def _properties_are_free(self) -> Self:
+        check_free_properties("client", self.client, kip848=False)
+        return self
+
+
+class ContractsPlace(Part):
+    """Where the contracts are."""
+
+    directory: DirectoryPath = Field(description="Relative to this file.")
+
+
+class ModelsPlace(Part):
+    """Where the bundles are."""
+
+    directory: DirectoryPath = Field(description="Relative to this file.")
+
+
+class Topology(Part):
+    """What runs: a cluster, contracts, models and the workers between them."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    broker: Broker = Field(description="The Kafka cluster.")
+    contracts: ContractsPlace = Field(description="The contracts.")
+    models: ModelsPlace = Field(description="The models.")
+    workers: Annotated[dict[WorkerName, Worker], Field(min_length=1)] = Field(
+        description="Workers by name."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, data: Any) -> Any:
+        """A worker's name is its key; its group and transactional id follow it."""
+        if not isinstance(data, dict) or not isinstance(data.get("workers"), dict):
+            return data
+        named = {
+            key: {"group": key, "transactional_id": key, **worker, "name": key}
+            if isinstance(worker, dict)
+            else worker
+            for key, worker in data["workers"].items()
+        }
+        return {**data, "workers": named}
+
+    @model_validator(mode="after")
+    def _workers_fit(self) -> Self:
+        faults = [*_shared_ids(self.workers), *_shared_groups(self.workers), *_loops(self.workers)]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def _shared_ids(workers: dict[str, Worker]) -> list[str]:
+    seen: dict[str, str] = {}
+    faults = []
+    for name, worker in workers.items():
+        other = seen.setdefault(worker.transactional_id, name)
+        if other != name:
+            faults.append(
+                f"workers {other} and {name} share the transactional id "
+                f"{worker.transactional_id!r}: they would fence each other; give each its own"
+            )
+    return faults
+
+
+def _shared_groups(workers: dict[str, Worker]) -> list[str]:
+    seen: dict[str, str] = {}
+    faults = []
+    for name, worker in workers.items():
+        other = seen.setdefault(worker.group, name)
+        if other != name:
+            faults.append(
+                f"workers {other} and {name} share the group {worker.group!r}: each would get a "
+                "part of the other's partitions; give each its own"
+            )
+    return faults
+
+
+def _loops(workers: dict[str, Worker]) -> list[str]:
+    """Workers whose output comes back to their input."""
+    reads: dict[str, list[str]] = {}
+    for name, worker in workers.items():
+        reads.setdefault(worker.input.topic, []).append(name)
+    faults = []
+    for name, worker in workers.items():
+        reached: set[str] = set()
+        waiting = list(reads.get(worker.output.topic, ()))
+        while waiting:
+            step = waiting.pop()
+            if step not in reached:
+                reached.add(step)
+                waiting += reads.get(workers[step].output.topic, ())
+        if name in reached:
+            faults.append(f"the output of worker {name} comes back to its input: an endless loop")
+    return faults
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of topology.yaml, for editors."""
+    schema = Topology.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "topology.yaml of enrichment-workers",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def relative_to(data: Any, folder: Path) -> Any:
+    """The document with the paths that it names taken from `folder`."""
+    if not isinstance(data, dict):
+        return data
+    moved = dict(data)
+    for key in ("contracts", "models"):
+        place = moved.get(key)
+        if isinstance(place, dict) and isinstance(place.get("directory"), str):
+            moved[key] = {**place, "directory": str(folder / place["directory"])}
+    return moved

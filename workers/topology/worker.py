@@ -1,0 +1,254 @@
+"""One worker: what it reads, how it scores, where it writes, what it does when things go wrong."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from workers.topology.rules import check_free_properties
+from workers.topology.security import Part, Properties
+from workers.topology.units import Duration, Size
+
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,255}$")]
+
+
+class Delivery(StrEnum):
+    """What downstream may rely on."""
+
+    EXACTLY_ONCE = "exactly_once"
+    AT_LEAST_ONCE = "at_least_once"
+
+
+class Protocol(StrEnum):
+    """Consumer group protocol: `consumer` is KIP-848."""
+
+    CLASSIC = "classic"
+    CONSUMER = "consumer"
+
+
+class FirstStart(StrEnum):
+    """Where a group that never committed begins."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    FAIL = "fail"
+
+
+class OnModelFailure(StrEnum):
+    """What to do with an event whose features are good and whose model failed."""
+
+    FALLBACK = "fallback"
+    DEAD_LETTER = "dead_letter"
+    HALT = "halt"
+
+
+class Tombstones(StrEnum):
+    """What to do with a record that has no value."""
+
+    FORWARD = "forward"
+    DEAD_LETTER = "dead_letter"
+    DROP = "drop"
+
+
+class Unframed(StrEnum):
+    """What to do with bytes that name no schema."""
+
+    DEAD_LETTER = "dead_letter"
+    DROP = "drop"
+
+
+class HeaderPolicy(StrEnum):
+    """Do the input's headers pass to the output?"""
+
+    KEEP = "pass"
+    DROP = "drop"
+
+
+class Partitioning(StrEnum):
+    """Partition of an enriched event: by its key (murmur2, as Java), or the input's number."""
+
+    KEY = "key"
+    SAME = "same"
+
+
+class InputTopic(Part):
+    """What the worker reads."""
+
+    topic: TopicName = Field(description="Topic that is read.")
+    subject: Subject = Field(default="", description="Contract; default `<topic>-value`.")
+
+
+class OutputTopic(Part):
+    """Where enriched events go."""
+
+    topic: TopicName = Field(description="Topic of the enriched events.")
+    subject: Subject = Field(default="", description="Contract; default `<topic>-value`.")
+    max_message_bytes: Size = Field(
+        default=1_000_000, description="The topic's max.message.bytes, less its overhead."
+    )
+    partitioning: Partitioning = Field(
+        default=Partitioning.KEY, description="How a partition is chosen; both keep order per key."
+    )
+
+
+class DeadLetterTopic(Part):
+    """Where records go that could not be enriched."""
+
+    topic: TopicName = Field(description="Topic of the dead letters.")
+    max_message_bytes: Size = Field(
+        default=1_000_000, description="The topic's max.message.bytes, less its overhead."
+    )
+
+
+class DecisionsTopic(Part):
+    """Where the enrichment blocks go, alone."""
+
+    topic: TopicName = Field(description="Topic of the decisions.")
+    subject: Subject = Field(default="", description="Contract; default `<topic>-value`.")
+
+
+class ModelRef(Part):
+    """Which bundle scores."""
+
+    name: str = Field(description="Folder under the models directory.")
+    version: str = Field(description="Folder under the model's name; write it in quotes.")
+
+
+class BatchSettings(Part):
+    """How large a batch grows, and how long it waits."""
+
+    max_records: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=4000, description="Records at most."
+    )
+    max_bytes: Size = Field(default=8 * 1024**2, description="Bytes of values at most.")
+    linger: Duration = Field(
+        default=0.05, description="How long a batch waits for records: the batching delay."
+    )
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if not 0.001 <= self.linger <= 10:
+            raise ValueError("linger must be from 1ms to 10s")
+        return self
+
+
+class Limits(Part):
+    """What a decoder may be given."""
+
+    max_payload_bytes: Size = Field(default=1024**2, description="A larger value is refused.")
+    max_nesting: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=32, description="Levels of a schema."
+    )
+    max_fields: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=5000, description="Fields of a schema, all levels."
+    )
+
+
+class Queues(Part):
+    """Bounds on what the clients hold in memory."""
+
+    consumer_messages: Annotated[int, Field(ge=1)] = Field(
+        default=20_000, description="Records fetched ahead, a partition."
+    )
+    consumer_bytes: Size = Field(default=16 * 1024**2, description="Fetched ahead, in all.")
+    producer_messages: Annotated[int, Field(ge=1)] = Field(
+        default=50_000, description="Records waiting to be sent."
+    )
+    producer_bytes: Size = Field(default=64 * 1024**2, description="Waiting to be sent.")
+
+
+class Backoff(Part):
+    """Waiting between tries while a dependency is unwell; doubled each time, with jitter."""
+
+    initial: Duration = Field(default=0.2, description="The first wait.")
+    max: Duration = Field(default=10.0, description="The longest wait.")
+
+
+class Worker(Part):
+    """A worker."""
+
+    name: str = Field(default="", description="Set from the key; do not write it.")
+    input: InputTopic = Field(description="What is read.")
+    output: OutputTopic = Field(description="Where enriched events go.")
+    dead_letter: DeadLetterTopic = Field(description="Where the others go.")
+    decisions: DecisionsTopic | None = Field(default=None, description="The decisions, alone.")
+    model: ModelRef = Field(description="What scores.")
+    group: TopicName = Field(default="", description="Consumer group; default: the name.")
+    protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")
+    delivery: Delivery = Field(default=Delivery.EXACTLY_ONCE, description="The guarantee.")
+    instance: str = Field(
+        default="", description="Which replica this is; default: the host's name."
+    )
+    static_membership: bool = Field(
+        default=False, description="Keep partitions over a restart: group.instance.id = instance."
+    )
+    transactional_id: str = Field(default="", description="Prefix; default: the worker's name.")
+    transaction_timeout: Duration = Field(
+        default=40.0, description="When the broker ends an open transaction of a dead worker."
+    )
+    batch: BatchSettings = Field(default_factory=BatchSettings, description="Batching.")
+    first_start: FirstStart = Field(description="Where a new group begins. No default.")
+    on_model_failure: OnModelFailure = Field(
+        default=OnModelFailure.FALLBACK, description="When the model fails."
+    )
+    tombstones: Tombstones = Field(default=Tombstones.FORWARD, description="Records without value.")
+    unframed: Unframed = Field(
+        default=Unframed.DEAD_LETTER, description="Bytes that name no schema."
+    )
+    limits: Limits = Field(default_factory=Limits, description="What decoders may be given.")
+    queues: Queues = Field(default_factory=Queues, description="Memory of the clients.")
+    headers: HeaderPolicy = Field(default=HeaderPolicy.KEEP, description="Input headers.")
+    drain_timeout: Duration = Field(default=20.0, description="Time to finish on SIGTERM.")
+    retry: Backoff = Field(default_factory=Backoff, description="While something is unwell.")
+    stopped_partition_retry: Duration = Field(
+        default=30.0, description="When a stopped partition is tried again."
+    )
+    score_threads: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Threads of a prediction."
+    )
+    consumer: Properties = Field(default_factory=dict, description="More librdkafka properties.")
+    producer: Properties = Field(default_factory=dict, description="More librdkafka properties.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _subjects(cls, data: Any) -> Any:
+        """Subjects follow the topic (TopicNameStrategy) unless they are given."""
+        if not isinstance(data, dict):
+            return data
+        filled = dict(data)
+        for key in ("input", "output", "decisions"):
+            part = filled.get(key)
+            if isinstance(part, dict) and isinstance(part.get("topic"), str):
+                filled[key] = {"subject": f"{part['topic']}-value", **part}
+        return filled
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Self:
+        named = {
+            "input": self.input.topic,
+            "output": self.output.topic,
+            "dead_letter": self.dead_letter.topic,
+        }
+        if self.decisions is not None:
+            named["decisions"] = self.decisions.topic
+        seen: dict[str, str] = {}
+        for role, topic in named.items():
+            if topic in seen:
+                raise ValueError(
+                    f"{role} and {seen[topic]} are both {topic}: the worker would read or mix its "
+                    "own records; give each its own topic"
+                )
+            seen[topic] = role
+        return self
+
+    @model_validator(mode="after")
+    def _properties_are_free(self) -> Self:
+        classic = self.protocol is Protocol.CLASSIC
+        check_free_properties("consumer", self.consumer, kip848=not classic)
+        check_free_properties("producer", self.producer, kip848=False)
+        if self.transaction_timeout > 900:
+            raise ValueError("transaction_timeout is over 15m, the broker's default maximum")
+        return self
