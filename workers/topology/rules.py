@@ -8,6 +8,7 @@ _OWNED = {
     "enable.auto.commit": "offsets move only when every outcome is acknowledged",
     "auto.commit.interval.ms": "offsets move only when every outcome is acknowledged",
     "enable.auto.offset.store": "offsets move only when every outcome is acknowledged",
+    "allow.auto.create.topics": "workers create no topic",
     "auto.offset.reset": "write `first_start`",
     "isolation.level": "the worker reads committed records",
     "group.id": "write `group`",

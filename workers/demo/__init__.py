@@ -1,0 +1,1 @@
+"""The demo: real flights through a real worker, to look at."""

@@ -1,0 +1,88 @@
+"""The properties our Kafka clients run with. Offset safety hangs on them: none can be changed."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from workers.topology import Broker, Delivery, Partitioning, Protocol, Worker
+
+Config = dict[str, Any]
+DELIVERY_TIMEOUT = 60.0
+"""Seconds until an at-least-once record that nobody acknowledged fails (`message.timeout.ms`).
+A transaction's records fail at the transaction's timeout."""
+
+
+def instance_name(worker: Worker) -> str:
+    """Which replica this is: as declared, else the host's name (a StatefulSet's pod name)."""
+    return worker.instance or socket.gethostname()
+
+
+def transactional_id(worker: Worker, slot: int) -> str:
+    """Stable for a replica and process slot: a restart ends the orphan of its last life at once.
+
+    Correctness in a rebalance comes from the group metadata (KIP-447), not from this name.
+    """
+    return f"{worker.transactional_id}.{instance_name(worker)}.{slot}"
+
+
+def common(broker: Broker, client_id: str) -> Config:
+    """What every client has."""
+    return {
+        **broker.client,
+        **broker.security.client_properties(),
+        "bootstrap.servers": broker.bootstrap_servers,
+        "client.id": client_id,
+    }
+
+
+def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
+    """One consumer of the worker's group, which commits nothing by itself."""
+    config = {
+        **worker.consumer,
+        **common(broker, f"{worker.name}.{instance_name(worker)}.{slot}"),
+        "group.id": worker.group,
+        # Nothing is created by accident.
+        "allow.auto.create.topics": False,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # A group without an offset, or one that retention overtook, is decided by the source.
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "check.crcs": True,
+        "queued.min.messages": worker.queues.consumer_messages,
+        "queued.max.messages.kbytes": max(1, worker.queues.consumer_bytes // 1024),
+    }
+    if worker.static_membership:
+        config["group.instance.id"] = f"{instance_name(worker)}.{slot}"
+    if worker.protocol is Protocol.CONSUMER:
+        return {**config, "group.protocol": "consumer"}
+    return {**config, "partition.assignment.strategy": "cooperative-sticky"}
+
+
+def producer_config(broker: Broker, worker: Worker, slot: int) -> Config:
+    """An idempotent producer that keeps order per key; transactional for exactly once."""
+    config = {
+        # The transaction or the flush says when records leave, not this.
+        "linger.ms": 5,
+        **worker.producer,
+        **common(broker, f"{worker.name}.{instance_name(worker)}.{slot}"),
+        "enable.idempotence": True,
+        "acks": "all",
+        "message.max.bytes": max(
+            worker.output.max_message_bytes, worker.dead_letter.max_message_bytes
+        ),
+        "delivery.report.only.error": True,
+        "queue.buffering.max.messages": worker.queues.producer_messages,
+        "queue.buffering.max.kbytes": max(1, worker.queues.producer_bytes // 1024),
+        "topic.metadata.propagation.max.ms": 10_000,
+    }
+    if worker.output.partitioning is Partitioning.KEY:
+        # Java's default for records with a key, so that co-partitioned topics stay so.
+        config["partitioner"] = "murmur2_random"
+    if worker.delivery is Delivery.EXACTLY_ONCE:
+        config["transactional.id"] = transactional_id(worker, slot)
+        config["transaction.timeout.ms"] = int(worker.transaction_timeout * 1000)
+    else:
+        config["message.timeout.ms"] = int(DELIVERY_TIMEOUT * 1000)
+    return config

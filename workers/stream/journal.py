@@ -1,0 +1,129 @@
+"""What a worker says and counts. Names are a closed list; no text holds a payload."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from workers.enrich.batch import Outcomes
+from workers.stream.clock import Clock
+
+PROGRESS_SECONDS = 10.0
+
+
+class Event(StrEnum):
+    """Every event name a worker logs."""
+
+    STARTED = "worker.started"
+    PROGRESS = "worker.progress"
+    STOPPING = "worker.stopping"
+    DRAINED = "worker.drained"
+    DRAIN_ABANDONED = "worker.drain_abandoned"
+    ASSIGNED = "partitions.assigned"
+    REVOKED = "partitions.revoked"
+    LOST = "partitions.lost"
+    STOPPED = "partition.stopped"
+    TRIED_AGAIN = "partition.tried_again"
+    FIRST_START = "partition.first_start"
+    UNWELL = "kafka.unwell"
+    RECOVERED = "kafka.recovered"
+    NARROWED = "batch.narrowed"
+    COMMIT_FAILED = "offsets.commit_failed"
+    PRODUCER_REPLACED = "producer.replaced"
+    CLIENT = "kafka.client"
+    PROCESS_ENDED = "process.ended"
+
+
+@dataclass(slots=True)
+class CountsState:
+    """Committed outcomes since the start, of this process."""
+
+    enriched: int = 0
+    dropped: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    decisions: Counter[str] = field(default_factory=Counter)
+    batches: int = 0
+    recoveries: int = 0
+
+
+class Journal:
+    """Logs events and counts committed outcomes."""
+
+    def __init__(self, clock: Clock, **bound: Any) -> None:
+        """`bound` goes into every line."""
+        self.counts = CountsState()
+        self._clock = clock
+        self._log = structlog.get_logger().bind(**bound)
+        self._progress_at = clock.monotonic() + PROGRESS_SECONDS
+        self._progress_enriched = 0
+
+    def info(self, event: Event, **fields: Any) -> None:
+        """Something an operator may want to know."""
+        self._log.info(event.value, **fields)
+
+    def warn(self, event: Event, **fields: Any) -> None:
+        """Something that is not well and that the worker deals with."""
+        self._log.warning(event.value, **fields)
+
+    def error(self, event: Event, **fields: Any) -> None:
+        """Something that needs a person."""
+        self._log.error(event.value, **fields)
+
+    def committed(self, outcomes: Outcomes) -> None:
+        """Count a batch that the broker has acknowledged whole."""
+        counts = self.counts
+        counts.batches += 1
+        counts.enriched += len(outcomes.enriched)
+        counts.dropped += len(outcomes.dropped)
+        counts.rejected.update(r.reject.verdict.value for r in outcomes.rejected.values())
+        counts.decisions.update(outcomes.bands)
+
+    def progress(self) -> None:
+        """One line every ten seconds: what was committed."""
+        now = self._clock.monotonic()
+        if now < self._progress_at:
+            return
+        seconds = now - self._progress_at + PROGRESS_SECONDS
+        counts = self.counts
+        rate = (counts.enriched - self._progress_enriched) / seconds
+        self._progress_at, self._progress_enriched = now + PROGRESS_SECONDS, counts.enriched
+        self.info(Event.PROGRESS, events_per_second=round(rate, 1), **self.totals())
+
+    def totals(self) -> dict[str, Any]:
+        """The counts, for a line or a summary."""
+        counts = self.counts
+        return {
+            "enriched": counts.enriched,
+            "dead_lettered": dict(counts.rejected),
+            "dropped": counts.dropped,
+            "decisions": dict(counts.decisions),
+            "batches": counts.batches,
+            "recoveries": counts.recoveries,
+        }
+
+
+class ClientLog:
+    """Receives a client's own log lines; given to it as its `logger`.
+
+    `suspect` turns true when a line says that a request to the transaction coordinator was lost or
+    timed out: librdkafka then sends EndTxn again and the commit looks fine, but the first request
+    may still arrive and end a later transaction (Jepsen, bufstream-0.1.0; librdkafka #5423).
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        """Lines of level warning and above go to `journal`."""
+        self.suspect = False
+        self._journal = journal
+
+    def log(self, level: int, form: str, *parts: Any) -> None:
+        """Called by the client while it is polled; never raises."""
+        line = form % parts if parts else form
+        if "TxnCoordinator" in line and ("FAIL" in line or "REQTMOUT" in line):
+            self.suspect = True
+        if level >= logging.WARNING:
+            self._journal.info(Event.CLIENT, line=line)

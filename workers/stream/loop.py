@@ -1,0 +1,278 @@
+"""The loop: poll, enrich, publish; the next batch is scored while the last one is committed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from workers.enrich.batch import Batch, Outcomes
+from workers.errors import Reject, Retry, Verdict
+from workers.stream.clock import Clock
+from workers.stream.failures import Moved, Refused, TopicRefused
+from workers.stream.journal import Event, Journal
+from workers.stream.outgoing import Outgoing, held_to_size, refused
+from workers.stream.publish import Failpoint, Pending, Publisher, Work, nowhere
+from workers.stream.source import Polled, Source
+from workers.topology import Delivery, Worker
+
+PATIENCE = 0.5
+"""Seconds the loop waits for a publish before it pauses the partitions and keeps polling."""
+
+
+@dataclass(slots=True)
+class CautionState:
+    """After a refused record: smaller batches until it is found and its whole batch is past."""
+
+    largest: int
+    limit: int
+    until: dict[int, int] = field(default_factory=dict)
+    refused: dict[tuple[int, int], Reject] = field(default_factory=dict)
+
+    def narrow(self, batch: Batch) -> None:
+        """Halve; the refused record is somewhere in `batch`."""
+        self.limit = max(1, len(batch) // 2)
+        for partition, offset in batch.next_offsets().items():
+            self.until[partition] = max(offset, self.until.get(partition, 0))
+
+    def passed(self, batch: Batch) -> None:
+        """This batch is committed."""
+        if not self.until:
+            return
+        for partition, offset in batch.next_offsets().items():
+            if offset >= self.until.get(partition, 0):
+                self.until.pop(partition, None)
+        self.limit = min(self.limit * 2, self.largest)
+        if not self.until or self.limit == self.largest:
+            self.until, self.refused, self.limit = {}, {}, self.largest
+
+    def apply(self, outcomes: Outcomes) -> Outcomes:
+        """The outcomes, with the records known to be refused as rejections."""
+        if not self.refused:
+            return outcomes
+        batch = outcomes.batch
+        rows = {
+            row: self.refused[batch.partitions[row], batch.offsets[row]]
+            for row in outcomes.enriched
+            if (batch.partitions[row], batch.offsets[row]) in self.refused
+        }
+        return refused(outcomes, rows) if rows else outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    polled: Polled
+    outcomes: Outcomes
+
+
+class _Drain(Exception):  # noqa: N818  control flow, not an error
+    """Stop was asked for while a publish is under way: wait for that one alone."""
+
+
+class Loop:
+    """One worker process: a consumer, a producer and the path between them."""
+
+    def __init__(  # noqa: PLR0913  every part is given, by keyword
+        self,
+        *,
+        worker: Worker,
+        source: Source,
+        publisher: Publisher,
+        enrich: Callable[[Batch], Outcomes],
+        outgoing: Outgoing,
+        clock: Clock,
+        journal: Journal,
+        at: Failpoint = nowhere,
+    ) -> None:
+        """All parts are given; `wiring` makes them."""
+        self._worker = worker
+        self._source = source
+        self._publisher = publisher
+        self._enrich = enrich
+        self._outgoing = outgoing
+        self._clock = clock
+        self._journal = journal
+        self._at = at
+        self._pending = Pending(publisher)
+        self._in_flight: _InFlight | None = None
+        largest = worker.batch.max_records
+        self._caution = CautionState(largest, largest)
+        self._attempts = 1
+        self._stopping = False
+        source.before_revoke = self._before_revoke
+
+    def stop(self) -> None:
+        """Finish what is under way, commit it, leave the group. Safe in a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Work until `stop`.
+
+        Raises:
+            Halt: going on would lose or double a record, or cannot work. Nothing is committed that
+                was not acknowledged.
+        """
+        try:
+            self._start()
+            with suppress(_Drain):
+                while not self._stopping:
+                    self.run_once()
+            self._drain()
+        finally:
+            self._publisher.abandon()
+            self._source.close()
+
+    def run_once(self) -> None:
+        """One batch: its offsets move only after the broker holds every outcome of it."""
+        try:
+            polled = self._source.poll(self._caution.limit)
+            self._at("polled")
+            outcomes = self._outcomes(polled.batch)
+            self._settle()
+            self._publish(polled, outcomes)
+            self._journal.progress()
+        except Retry as unwell:
+            self._recover(unwell)
+
+    def _outcomes(self, batch: Batch) -> Outcomes:
+        outcomes = held_to_size(self._enrich(batch), self._worker.output.max_message_bytes)
+        return self._caution.apply(outcomes)
+
+    def _publish(self, polled: Polled, outcomes: Outcomes) -> None:
+        """Hand the batch to the publisher's thread."""
+        if not self._source.owns(polled):
+            raise Moved("partitions moved while the batch before was being committed")
+        if not len(polled.batch):
+            return
+        records = self._outgoing.records(outcomes, self._attempts)
+        count = len(outcomes.enriched) + len(outcomes.decisions) + len(outcomes.rejected)
+        self._in_flight = _InFlight(polled, outcomes)
+        self._pending.start(Work(records, count, polled.offsets, polled.metadata))
+
+    def _settle(self) -> None:
+        """Wait for the batch before, and take note of it."""
+        if not self._pending.busy:
+            return
+        while not self._pending.wait(PATIENCE):
+            if self._stopping:
+                raise _Drain
+            self._source.idle(PATIENCE)
+        self._pending.result()
+        self._settled(asynchronous=True)
+
+    def _settled(self, *, asynchronous: bool) -> None:
+        flight, self._in_flight = self._in_flight, None
+        if flight is None:
+            return
+        if self._worker.delivery is Delivery.AT_LEAST_ONCE:
+            self._source.commit(flight.polled, asynchronous=asynchronous)
+        self._journal.committed(flight.outcomes)
+        self._caution.passed(flight.polled.batch)
+        self._attempts = 1
+
+    def _before_revoke(self) -> None:
+        """Give partitions away with their work committed, if that takes no longer than a moment.
+
+        Called inside poll: never raises. A publish that fails is taken up by the next settle.
+        """
+        if self._pending.wait(self._worker.drain_timeout) and self._pending.succeeded:
+            self._pending.result()
+            self._settled(asynchronous=False)
+
+    def _recover(self, unwell: Retry) -> None:
+        """Nothing of the batch is committed, or that is not known: new producer, then rewind."""
+        self._journal.counts.recoveries += 1
+        self._attempts += 1
+        self._journal.warn(Event.UNWELL, why=str(unwell))
+        flight = self._abandon()
+        began = self._clock.monotonic()
+        for wait in self._waits(at_once=isinstance(unwell, Moved | Refused | TopicRefused)):
+            if self._stopping:
+                return
+            self._source.idle(wait)
+            try:
+                self._publisher.renew()
+                self._source.rewind()
+                break
+            except Retry as again:
+                self._journal.warn(Event.UNWELL, why=str(again))
+        self._journal.info(Event.RECOVERED, seconds=round(self._clock.monotonic() - began, 3))
+        if flight is not None:
+            self._blame(unwell, flight)
+
+    def _abandon(self) -> _InFlight | None:
+        """Wait until the publisher's thread is out of the way; the batch that failed with it."""
+        self._publisher.abandon()
+        while not self._pending.wait(PATIENCE):
+            self._source.idle(PATIENCE)
+        if self._pending.succeeded:
+            # Something else failed, the batch under way did not.
+            self._settled(asynchronous=False)
+        flight, self._in_flight = self._in_flight, None
+        self._pending = Pending(self._publisher)
+        return flight
+
+    def _blame(self, unwell: Retry, flight: _InFlight) -> None:
+        """Find the record that is refused, or stop the partitions that need a refused topic."""
+        if isinstance(unwell, TopicRefused):
+            for partition in self._needing(unwell.topic, flight.outcomes):
+                self._source.stop(partition, str(unwell))
+        elif isinstance(unwell, Refused):
+            batch = flight.polled.batch
+            if len(batch) > 1:
+                self._journal.warn(Event.NARROWED, records=len(batch), why=str(unwell))
+            elif flight.outcomes.rejected:
+                why = f"the dead letter of offset {batch.offsets[0]} is refused: {unwell}"
+                self._source.stop(batch.partitions[0], why)
+            else:
+                reject = Reject(Verdict.OUTPUT, "refused_by_broker", str(unwell))
+                self._caution.refused[batch.partitions[0], batch.offsets[0]] = reject
+            self._caution.narrow(batch)
+
+    def _needing(self, topic: str, outcomes: Outcomes) -> set[int]:
+        """Our partitions with a row that goes to `topic`; all of the batch's if it is unknown."""
+        rows: set[int] = set(range(len(outcomes.batch)))
+        if topic == self._worker.dead_letter.topic:
+            rows = set(outcomes.rejected)
+        elif topic == self._worker.output.topic:
+            rows = set(outcomes.enriched)
+        return {outcomes.batch.partitions[row] for row in rows} & self._source.assigned
+
+    def _waits(self, *, at_once: bool) -> Iterator[float]:
+        """Seconds to wait before each try: doubled up to the maximum, with jitter."""
+        retry = self._worker.retry
+        if at_once:
+            yield 0.0
+        wait = retry.initial
+        while True:
+            yield wait * random.uniform(0.5, 1.0)  # noqa: S311  jitter, not a secret
+            wait = min(wait * 2, retry.max)
+
+    def _start(self) -> None:
+        """Producer first: what its last life left open is ended before anything is read."""
+        for wait in self._waits(at_once=True):
+            self._source.idle(wait)
+            if self._stopping:
+                return
+            try:
+                self._publisher.renew()
+                break
+            except Retry as unwell:
+                self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._source.open()
+        self._journal.info(Event.STARTED, group=self._worker.group, topic=self._worker.input.topic)
+
+    def _drain(self) -> None:
+        """Commit what is under way, within the budget; what is not committed is read again."""
+        self._journal.info(Event.STOPPING)
+        if self._pending.wait(self._worker.drain_timeout):
+            try:
+                self._pending.result()
+            except Retry as unwell:
+                self._journal.warn(Event.UNWELL, why=str(unwell))
+            else:
+                self._settled(asynchronous=False)
+                self._journal.info(Event.DRAINED, **self._journal.totals())
+                return
+        self._journal.warn(Event.DRAIN_ABANDONED, **self._journal.totals())

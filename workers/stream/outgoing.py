@@ -1,0 +1,71 @@
+"""From outcomes to the records that are produced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from workers.contracts.framing import HEADER
+from workers.enrich.batch import Outcomes, Rejection
+from workers.errors import Reject, Verdict
+from workers.stream.deadletters import Origin, dead_letter
+from workers.stream.records import Record, header_bytes
+from workers.topology import HeaderPolicy, Partitioning, Worker
+
+
+def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
+    """The outcomes, with an enriched event that is over `limit` bytes turned into a rejection."""
+    batch = outcomes.batch
+    keys, headers = batch.keys, batch.headers
+    over = [
+        row
+        for row, value in outcomes.enriched.items()
+        if len(value or b"") + len(keys[row] or b"") + header_bytes(headers[row]) > limit
+    ]
+    if not over:
+        return outcomes
+    text = f"the enriched event would be over output.max_message_bytes {limit}"
+    reject = Reject(Verdict.OUTPUT, "output_too_large", text)
+    return refused(outcomes, dict.fromkeys(over, reject))
+
+
+def refused(outcomes: Outcomes, rows: dict[int, Reject]) -> Outcomes:
+    """The outcomes, with these enriched rows turned into rejections."""
+    rejected = {row: Rejection(reject, "output") for row, reject in rows.items()}
+    return replace(
+        outcomes,
+        enriched={row: v for row, v in outcomes.enriched.items() if row not in rows},
+        decisions={row: v for row, v in outcomes.decisions.items() if row not in rows},
+        rejected={**outcomes.rejected, **rejected},
+    )
+
+
+class Outgoing:
+    """Turns the outcomes of one worker's batches into records."""
+
+    def __init__(self, worker: Worker, origin: Origin) -> None:
+        """`worker` names the topics, `origin` signs the dead letters."""
+        self._output = worker.output.topic
+        self._decisions = worker.decisions.topic if worker.decisions else None
+        self._same = worker.output.partitioning is Partitioning.SAME
+        self._pass = worker.headers is HeaderPolicy.KEEP
+        self._origin = origin
+
+    def records(self, outcomes: Outcomes, attempts: int) -> Iterator[Record]:
+        """Every record of the outcomes. Within a topic in the order of the batch, which is the
+        order of every partition and so of every key.
+        """
+        batch, topic, same = outcomes.batch, self._output, self._same
+        keys, stamps, partitions = batch.keys, batch.timestamps, batch.partitions
+        headers = batch.headers
+        # The outcomes were made schema by schema; sorting what is nearly sorted costs little.
+        for row, value in sorted(outcomes.enriched.items()):
+            kept = headers[row]
+            if kept:
+                kept = [h for h in kept if h[0] != HEADER] if self._pass else None
+            yield topic, keys[row], value, kept, stamps[row][1], partitions[row] if same else -1
+        if self._decisions is not None:
+            for row, value in sorted(outcomes.decisions.items()):
+                yield self._decisions, keys[row], value, None, stamps[row][1], -1
+        for row, rejection in sorted(outcomes.rejected.items()):
+            yield dead_letter(self._origin, batch, row, rejection, attempts)

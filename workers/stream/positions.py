@@ -1,0 +1,140 @@
+"""Where a partition is read from: the group's committed offset, or the declared first start.
+
+`auto.offset.reset` is `error`, because every other value skips or repeats records in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from workers.errors import ClientHalt
+from workers.stream.failures import translate, translated
+from workers.stream.journal import Event, Journal
+from workers.topology import FirstStart, Worker
+
+ASK = 10.0
+"""Seconds a question to the broker may take."""
+
+
+class Positions:
+    """Moves partitions of one consumer, and remembers the next offset of each.
+
+    `next` holds the offset after the last record handed out, by partition.
+    """
+
+    def __init__(self, consumer: Consumer, worker: Worker, journal: Journal) -> None:
+        self.next: dict[int, int] = {}
+        self._moved: dict[int, int] = {}
+        self._consumer = consumer
+        self._worker = worker
+        self._topic = worker.input.topic
+        self._journal = journal
+
+    def to_committed(self, partitions: Collection[int]) -> None:
+        """Read on at what the broker says is committed, or at the first start.
+
+        Raises:
+            Retry: the broker did not answer, or a partition cannot be moved now.
+            ClientHalt: the group never committed and `first_start` is fail.
+        """
+        if not partitions:
+            return
+        places = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+        with translated("reading committed offsets"):
+            committed = self._consumer.committed(places, timeout=ASK)
+        started = []
+        for place in committed:
+            if place.error is not None:
+                raise translate(place.error, f"reading the offset of {_name(place)}")
+            if place.offset < 0:
+                place.offset = self._first_offset(place)
+                started.append(place)
+        self._commit(started)
+        for place in committed:
+            self._seek(place)
+
+    def advance(self, messages: Iterable[Message]) -> list[Message]:
+        """The messages not handed out before; the positions are after them then."""
+        expected, fresh = self.next, list[Message]()
+        for message in messages:
+            partition, offset = message.partition() or 0, message.offset() or 0
+            if offset >= expected.get(partition, 0):
+                expected[partition] = offset + 1
+                fresh.append(message)
+        return fresh
+
+    def forget(self, partition: int) -> None:
+        """The partition is another member's now."""
+        self.next.pop(partition, None)
+
+    def again(self, partition: int) -> bool:
+        """Repeat the last move if nothing was read since: an error sent before it came after it."""
+        start = self._moved.get(partition)
+        if start is None or start != self.next.get(partition):
+            return False
+        self._seek(TopicPartition(self._topic, partition, start))
+        return True
+
+    def overtaken(self, partition: int) -> str | None:
+        """Why the next offset of a partition cannot be read; None where the log still has it.
+
+        Raises:
+            Retry: the broker did not answer.
+        """
+        wanted, place = self.next[partition], TopicPartition(self._topic, partition)
+        low, high = self._bounds(place)
+        if low <= wanted <= high:
+            return None
+        if wanted < low:
+            cause = f"retention overtook the group; {low - wanted} records are gone"
+        else:
+            cause = "the topic was made anew, or its end was lost"
+        return (
+            f"{_name(place)}: offset {wanted} is outside [{low}, {high}): {cause}. Set the group's "
+            "offset where it should go on (kafka-consumer-groups --reset-offsets)"
+        )
+
+    def _first_offset(self, place: TopicPartition) -> int:
+        low, high = self._bounds(place)
+        match self._worker.first_start:
+            case FirstStart.EARLIEST:
+                return low
+            case FirstStart.LATEST:
+                return high
+            case FirstStart.FAIL:
+                raise ClientHalt(
+                    f"group {self._worker.group} has no offset for {_name(place)} and first_start "
+                    "is fail; set the group's offsets, or declare earliest or latest"
+                )
+
+    def _commit(self, started: list[TopicPartition]) -> None:
+        """At once: `latest` must mean the same after a crash before the first batch."""
+        if not started:
+            return
+        with translated(f"committing the start of {self._topic}"):
+            self._consumer.commit(offsets=started, asynchronous=False)
+        starts = {place.partition: place.offset for place in started}
+        self._journal.info(Event.FIRST_START, offsets=starts)
+
+    def _bounds(self, place: TopicPartition) -> tuple[int, int]:
+        with translated(f"reading the bounds of {_name(place)}"):
+            low, high = self._consumer.get_watermark_offsets(place, timeout=ASK)
+        return low, high
+
+    def _seek(self, place: TopicPartition) -> None:
+        try:
+            self._consumer.seek(place)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise translate(error.args[0], f"moving to {_name(place)}") from error
+            # Not active yet (librdkafka #3959): giving the offset with the assignment works.
+            with translated(f"moving to {_name(place)}"):
+                self._consumer.incremental_unassign([place])
+                self._consumer.incremental_assign([place])
+        self.next[place.partition] = self._moved[place.partition] = place.offset
+
+
+def _name(place: TopicPartition) -> str:
+    return f"{place.topic} [{place.partition}]"

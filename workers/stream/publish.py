@@ -1,0 +1,324 @@
+"""The only place that produces. Two publishers, one for each guarantee.
+
+Exactly once, as `kafka-facts` has it: the transaction is opened when everything is scored, and is
+never aborted. After any failure the producer is dropped and a new one with the same transactional
+id is initialised, which ends the open transaction and fences every request of the old one that may
+still be on its way. Without an EndTxn(abort) there is none that could arrive late and abort a later
+transaction (Jepsen, bufstream-0.1.0; librdkafka speaks the old protocol, #5423).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from workers.errors import ClientHalt, Fenced, Retry, WorkersError
+from workers.stream.clients import Config
+from workers.stream.clock import Clock
+from workers.stream.failures import TopicRefused, translate, translated
+from workers.stream.journal import ClientLog, Event, Journal
+from workers.stream.records import Record
+
+SLICE = 5.0
+"""Seconds a call into the client may take before we look whether anyone still waits for it."""
+SOCKET_TIMEOUT = 60.0
+"""librdkafka's `socket.timeout.ms`: a commit as slow as this has sent EndTxn twice."""
+Failpoint = Callable[[str], None]
+"""Called with the name of a place in the path; tests end the process there."""
+
+
+def nowhere(_: str) -> None:
+    """No failpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch's records, how many they are, and the input offsets that they settle.
+
+    `metadata` is the group's as it was when the batch was polled.
+    """
+
+    records: Iterable[Record]
+    count: int
+    offsets: list[TopicPartition]
+    metadata: Any
+
+
+class Publisher(Protocol):
+    """Writes a batch so that either all of it counts or none of it is committed.
+
+    Called from one thread at a time. After any exception `renew` comes before the next `publish`.
+    """
+
+    def renew(self) -> None:
+        """Drop the producer; connect a new one that nothing of the old one can disturb.
+
+        Raises:
+            Retry: the cluster is unwell.
+            Halt: identity, authorization or configuration.
+        """
+        ...
+
+    def publish(self, work: Work) -> None:
+        """Return when the broker holds every record of the batch (and, exactly once, its offsets).
+
+        Raises:
+            Retry: and its kinds; nothing of the batch is committed, or that is not known.
+            Halt: trying again cannot help.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Nobody waits any more: a `publish` under way ends with `Retry` soon."""
+        ...
+
+
+class _Producing:
+    """What both publishers do: own a producer, fill it, explain its failures."""
+
+    def __init__(
+        self, config: Config, clock: Clock, journal: Journal, at: Failpoint = nowhere
+    ) -> None:
+        """`config` as `clients.producer_config` makes it; nothing connects before `renew`."""
+        self._config = config
+        self._clock = clock
+        self._journal = journal
+        self._at = at
+        self._log = ClientLog(journal)
+        self._producer: Producer | None = None
+        self._undelivered: list[tuple[KafkaError, str]] = []
+        self._abandoned = threading.Event()
+
+    def abandon(self) -> None:
+        """See `Publisher`."""
+        self._abandoned.set()
+
+    def _connect(self) -> Producer:
+        # Never close(): it waits for ever while brokers are down. Dropping the reference does not.
+        self._producer = None
+        self._abandoned.clear()
+        self._undelivered = []
+        self._log = ClientLog(self._journal)
+        with translated("making a producer"):
+            config = {**self._config, "logger": self._log, "on_delivery": self._failed}
+            return Producer(config)
+
+    def _failed(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._undelivered.append((error, message.topic() or ""))
+
+    def _open(self) -> Producer:
+        if self._producer is None:
+            raise ClientHalt("publish() without renew(): a bug in the loop")
+        return self._producer
+
+    def _fill(self, producer: Producer, work: Work) -> None:
+        half = work.count // 2
+        produce: Callable[..., None] = producer.produce
+        for number, (topic, key, value, headers, stamp, partition) in enumerate(work.records):
+            if number == half:
+                self._at("half")
+            stamp = stamp if stamp > 0 else 0
+            while True:
+                try:
+                    produce(topic, value, key, partition, timestamp=stamp, headers=headers)
+                    break
+                except BufferError:
+                    # A full queue is back-pressure, never a reason to drop.
+                    producer.poll(0.05)
+                    self._hold("waiting for room in the producer's queue")
+
+    def _hold(self, doing: str) -> None:
+        if self._abandoned.is_set():
+            raise Retry(f"abandoned while {doing}")
+
+    def _explain(self, error: WorkersError) -> WorkersError:
+        """The first record that failed tells more than the transaction it made fail."""
+        if self._producer is not None:
+            self._producer.poll(0)
+        purged = (KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE)
+        for undelivered, topic in self._undelivered:
+            if undelivered.code() in purged or isinstance(error, Fenced):
+                continue
+            cause = translate(undelivered, f"producing to {topic}")
+            return TopicRefused(str(cause), topic) if isinstance(cause, TopicRefused) else cause
+        return error
+
+
+class TransactionalPublisher(_Producing):
+    """Exactly once: outputs, dead letters, decisions and offsets in one transaction."""
+
+    def renew(self) -> None:
+        """See `Publisher`. Ends whatever transaction the old producer left open."""
+        producer = self._connect()
+        with translated("initialising transactions"):
+            # In one slice: the caller polls the consumer between two tries.
+            producer.init_transactions(SLICE)
+        self._producer = producer
+
+    def publish(self, work: Work) -> None:
+        """See `Publisher`."""
+        producer = self._open()
+        self._undelivered = []
+        began = self._clock.monotonic()
+        try:
+            with translated("publishing a batch"):
+                producer.begin_transaction()
+                self._at("begun")
+                self._fill_transaction(producer, work)
+                self._finish(
+                    "sending offsets",
+                    producer.send_offsets_to_transaction,
+                    work.offsets,
+                    work.metadata,
+                )
+                self._at("offsets")
+                self._commit(producer)
+        except WorkersError as error:
+            raise self._judge(error, self._clock.monotonic() - began) from error
+
+    def _fill_transaction(self, producer: Producer, work: Work) -> None:
+        try:
+            self._fill(producer, work)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+            # An earlier record failed meanwhile. This call has the reason; it must not succeed.
+            producer.send_offsets_to_transaction(work.offsets, work.metadata, SLICE)
+            raise
+
+    def _commit(self, producer: Producer) -> None:
+        began = self._clock.monotonic()
+        self._at("committing")
+        self._finish("committing", producer.commit_transaction)
+        self._at("committed")
+        producer.poll(0)
+        if self._log.suspect or self._clock.monotonic() - began >= SOCKET_TIMEOUT:
+            # Committed; but an EndTxn may still be on its way and must not meet the next one.
+            self._journal.warn(Event.PRODUCER_REPLACED, reason="a commit request was sent twice")
+            self._producer = None
+            self._renew_patiently()
+
+    def _renew_patiently(self) -> None:
+        while True:
+            try:
+                self.renew()
+            except Retry:
+                self._hold("replacing a producer")
+            else:
+                return
+
+    def _finish(self, doing: str, call: Callable[..., Any], *arguments: Any) -> None:
+        """Repeat a resumable call until it is done or nobody waits for it."""
+        while True:
+            try:
+                call(*arguments, SLICE)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._TIMED_OUT or not error.args[0].retriable():
+                    raise
+                self._hold(doing)
+            else:
+                return
+
+    def _judge(self, error: WorkersError, seconds: float) -> WorkersError:
+        """Fenced by the broker's clock, or by another process?"""
+        timeout = self._config["transaction.timeout.ms"] / 1000
+        if isinstance(error, Fenced):
+            if seconds >= timeout:
+                return Retry(f"the transaction was open for {seconds:.0f} s, over its timeout")
+            name = self._config["transactional.id"]
+            return Fenced(
+                f"{error}: another process runs as {name}. Give every replica its own `instance` "
+                "and run each once"
+            )
+        return self._explain(error)
+
+
+class AcknowledgedPublisher(_Producing):
+    """At least once: returns when every record is acknowledged; the caller commits offsets then."""
+
+    def renew(self) -> None:
+        """See `Publisher`."""
+        if self._producer is not None:
+            with translated("dropping a producer"):
+                self._producer.purge()
+        self._producer = self._connect()
+
+    def publish(self, work: Work) -> None:
+        """See `Publisher`."""
+        producer = self._open()
+        self._undelivered = []
+        try:
+            with translated("publishing a batch"):
+                self._at("begun")
+                self._fill(producer, work)
+                self._at("committing")
+                while producer.flush(SLICE) > 0:
+                    self._hold("waiting for acknowledgements")
+                self._at("committed")
+            if self._undelivered:
+                raise Retry("a record was not acknowledged")
+        except WorkersError as error:
+            raise self._explain(error) from error
+
+
+def topic_partitions(topic: str, offsets: Mapping[int, int]) -> list[TopicPartition]:
+    """The client's form of offsets."""
+    return [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+
+
+class Pending:
+    """One publish at a time, in a thread of its own, so that the next batch is scored meanwhile."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        """Nothing runs before `start`."""
+        self._publisher = publisher
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Has a publish been started whose result nobody took?"""
+        return self._thread is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Is a publish over, and well?"""
+        over = self._thread is not None and not self._thread.is_alive()
+        return over and self._error is None
+
+    def start(self, work: Work) -> None:
+        """Publish; `result` says how it went."""
+        if self._thread is not None:
+            raise ClientHalt("two publishes at once: a bug in the loop")
+        self._error = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Work) -> None:
+        try:
+            self._publisher.publish(work)
+        except BaseException as error:  # noqa: BLE001  carried over to the thread that waits
+            self._error = error
+
+    def wait(self, seconds: float) -> bool:
+        """Is it over? Waits so long at most."""
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def result(self) -> None:
+        """Take the result of a publish that is over.
+
+        Raises:
+            Retry: or Halt: what `publish` raised.
+        """
+        self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error

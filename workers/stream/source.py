@@ -1,0 +1,270 @@
+"""The consumer: batches with everything their commit needs, and the bookkeeping of partitions.
+
+One thread calls it. Callbacks run inside `poll` and `idle`, set state and never raise: a raise
+there destroys fetched records and keeps the position advanced. Offsets come from the records, never
+from `position()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from workers.enrich.batch import Batch
+from workers.errors import Halt
+from workers.stream.clock import Clock
+from workers.stream.failures import Moved, translate, translated
+from workers.stream.journal import Event, Journal
+from workers.stream.messages import to_batch
+from workers.stream.positions import Positions
+from workers.stream.publish import topic_partitions
+from workers.topology import Worker
+
+CHUNK = 1000
+"""Records asked of the client at once; between two chunks the bytes so far are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A batch, and the group as it was when the batch was polled."""
+
+    batch: Batch
+    epoch: int
+    metadata: Any
+
+    @property
+    def offsets(self) -> list[TopicPartition]:
+        """What to commit once every row is settled."""
+        return topic_partitions(self.batch.topic, self.batch.next_offsets())
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    why: str
+    again_at: float
+
+
+class Source:
+    """One consumer of the worker's group."""
+
+    def __init__(self, consumer: Consumer, worker: Worker, clock: Clock, journal: Journal) -> None:
+        """Takes over the consumer; `before_revoke` is the loop's to set."""
+        self.before_revoke: Callable[[], None] = lambda: None
+        self.epoch = 0
+        self._consumer = consumer
+        self._worker = worker
+        self._topic = worker.input.topic
+        self._clock = clock
+        self._journal = journal
+        self._assigned: set[int] = set()
+        self._stopped: dict[int, _Stop] = {}
+        self._positions = Positions(consumer, worker, journal)
+        self._taken: set[int] = set()
+        self._strayed = False
+        self._subscribed = False
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions this member owns, as far as it knows."""
+        return frozenset(self._assigned)
+
+    @property
+    def stopped(self) -> dict[int, str]:
+        """Partitions that are not read, and why."""
+        return {partition: stop.why for partition, stop in self._stopped.items()}
+
+    def open(self) -> None:
+        """Join the group."""
+        with translated(f"subscribing to {self._topic}"):
+            self._consumer.subscribe(
+                [self._topic],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+        self._subscribed = True
+
+    def poll(self, limit: int) -> Polled:
+        """Records of at most `limit` rows, after `batch.linger` at most.
+
+        A partition taken away meanwhile leaves no row in the batch.
+
+        Raises:
+            Retry: the cluster is unwell.
+            Halt: see `failures`; or a new group where `first_start` is fail.
+        """
+        self._taken.clear()
+        self._try_stopped_again()
+        messages = self._consume(min(limit, self._worker.batch.max_records))
+        now = self._clock.now()
+        with translated("reading the group's state"):
+            metadata = self._consumer.consumer_group_metadata()
+        batch = to_batch(self._topic, now, messages)
+        return Polled(batch, self.epoch, metadata)
+
+    def _consume(self, limit: int) -> list[KafkaMessage]:
+        settings, found = self._worker.batch, list[KafkaMessage]()
+        deadline = self._clock.monotonic() + settings.linger
+        wait, size = settings.linger, 0
+        while True:
+            with translated(f"polling {self._topic}"):
+                got = self._consumer.consume(min(CHUNK, limit - len(found)), wait)
+            for message in got:
+                if (error := message.error()) is not None:
+                    self._on_error(error, message)
+            fresh = [message for message in got if message.error() is None]
+            found.extend(fresh)
+            size += sum(len(message.value() or b"") for message in fresh)
+            wait = deadline - self._clock.monotonic()
+            if wait <= 0 or len(found) >= limit or size >= settings.max_bytes or not got:
+                break
+        return self._still_ours(found)
+
+    def _still_ours(self, found: list[KafkaMessage]) -> list[KafkaMessage]:
+        """Without partitions taken away in this poll, and without what was handed out before."""
+        if self._taken:
+            found = [message for message in found if message.partition() not in self._taken]
+            back = self._taken & self._assigned
+            if back:
+                # Taken and given back within one poll: what was dropped must be read again.
+                self._positions.to_committed(back)
+        if self._stopped:
+            found = [message for message in found if message.partition() not in self._stopped]
+        return self._positions.advance(found)
+
+    def owns(self, polled: Polled) -> bool:
+        """Has nothing been assigned, taken or missed since this batch was polled?"""
+        return polled.epoch == self.epoch and not self._strayed
+
+    def idle(self, seconds: float) -> None:
+        """Stay in the group without reading: partitions are paused meanwhile."""
+        try:
+            paused = self._partitions(self._assigned)
+            self._consumer.pause(paused)
+            deadline = self._clock.monotonic() + seconds
+            while (wait := deadline - self._clock.monotonic()) > 0:
+                self._serve(min(wait, 0.1))
+            self._consumer.resume(self._partitions(self._assigned - self._stopped.keys()))
+        except KafkaException as error:
+            # A partition may leave between the callback and here; the next poll sees the rest.
+            self._strayed = True
+            self._journal.info(Event.CLIENT, line=error.args[0].str())
+
+    def _serve(self, seconds: float) -> None:
+        for message in self._consumer.consume(1, seconds):
+            error = message.error()
+            if error is None:
+                # From a partition assigned just now. Whoever idles looks at owns() and rewinds.
+                self._strayed = True
+            else:
+                self._on_error(error, message)
+
+    def rewind(self) -> None:
+        """Go back to what the broker says is committed, on every partition.
+
+        Never to our own memory: a commit whose answer was lost may have won.
+
+        Raises:
+            Retry: the broker did not answer, or a partition cannot be moved now.
+        """
+        self._strayed = False
+        self._positions.to_committed(self._assigned)
+
+    def _on_error(self, error: KafkaError, message: KafkaMessage) -> None:
+        partition = message.partition()
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:
+            self._on_reset(partition, error)
+            return
+        meant = translate(error, f"reading {self._topic}")
+        if isinstance(meant, Halt):
+            raise meant
+        # Lost connections, a moved leader, a topic deleted under us: the client goes on by itself.
+        self._journal.warn(Event.UNWELL, why=str(meant))
+
+    def _on_reset(self, partition: int, error: KafkaError) -> None:
+        """No usable offset: the group's first start, or retention overtook it."""
+        if partition not in self._positions.next:
+            # The others without a position have none for the same reason: one wait for them all.
+            known = self._positions.next.keys() | self._stopped.keys()
+            self._positions.to_committed(self._assigned - known)
+        elif (why := self._positions.overtaken(partition)) is not None:
+            self.stop(partition, why)
+        elif not self._positions.again(partition):
+            raise Moved(f"the position in {self._topic} [{partition}] is lost: {error.str()}")
+
+    def stop(self, partition: int, why: str) -> None:
+        """Stop reading a partition, say why, try again after `stopped_partition_retry`."""
+        again = self._clock.monotonic() + self._worker.stopped_partition_retry
+        self._stopped[partition] = _Stop(why, again)
+        # Should it have left us this moment, or not obey: rows of a stopped partition are left out.
+        with suppress(KafkaException):
+            self._consumer.pause(self._partitions([partition]))
+        self._journal.error(
+            Event.STOPPED,
+            topic=self._topic,
+            partition=partition,
+            why=why,
+            again_in_seconds=self._worker.stopped_partition_retry,
+        )
+
+    def _try_stopped_again(self) -> None:
+        if not self._stopped:
+            return
+        now = self._clock.monotonic()
+        due = [partition for partition, stop in self._stopped.items() if stop.again_at <= now]
+        for partition in due:
+            self._journal.info(Event.TRIED_AGAIN, partition=partition)
+            del self._stopped[partition]
+            with translated(f"resuming {self._topic} [{partition}]"):
+                self._consumer.resume(self._partitions([partition]))
+        self._positions.to_committed(due)
+
+    def commit(self, polled: Polled, *, asynchronous: bool) -> None:
+        """At least once: the batch's outcomes are acknowledged, so its offsets may move."""
+        offsets = [place for place in polled.offsets if place.partition in self._assigned]
+        if not offsets:
+            return
+        try:
+            if asynchronous:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            # The records are out: the next commit covers these, or another member repeats them.
+            self._journal.warn(Event.COMMIT_FAILED, why=error.args[0].str())
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self._subscribed:
+            self._consumer.close()
+
+    def _partitions(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+
+    def _on_assign(self, _: Consumer, places: list[TopicPartition]) -> None:
+        self.epoch += 1
+        numbers = [place.partition for place in places]
+        self._assigned.update(numbers)
+        self._journal.info(Event.ASSIGNED, partitions=numbers)
+
+    def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
+        self.before_revoke()
+        self._take(places, Event.REVOKED)
+
+    def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
+        self._take(places, Event.LOST)
+
+    def _take(self, places: list[TopicPartition], event: Event) -> None:
+        self.epoch += 1
+        numbers = [place.partition for place in places]
+        for number in numbers:
+            self._assigned.discard(number)
+            self._stopped.pop(number, None)
+            self._positions.forget(number)
+            self._taken.add(number)
+        self._journal.info(event, partitions=numbers)

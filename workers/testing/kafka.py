@@ -1,0 +1,254 @@
+"""Real Apache Kafka for tests and the demo, without asking for Docker.
+
+In order: the servers named by KAFKA_BOOTSTRAP_SERVERS; a container where Docker answers; else a
+KRaft process from Maven's jars, which needs Java 17 and mvn and downloads 43 MB once.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+VERSION = "4.1.1"
+IMAGE = f"apache/kafka:{VERSION}"
+READY_SECONDS = 90.0
+_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>local</groupId><artifactId>kafka-jars</artifactId><version>1</version>
+<dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+</dependencies></project>"""
+
+
+class Server(Protocol):
+    """A cluster somebody else, Docker or Java runs."""
+
+    bootstrap_servers: str
+
+    def stop(self) -> None:
+        """End what we started."""
+        ...
+
+
+class NoKafka(RuntimeError):  # noqa: N818  what there is, not an error of ours
+    """None of the three ways to a broker is open here; says what each lacks."""
+
+
+class _Given:
+    def __init__(self, servers: str) -> None:
+        self.bootstrap_servers = servers
+
+    def stop(self) -> None:
+        """It is not ours."""
+
+
+class _Container:
+    def __init__(self) -> None:
+        from testcontainers.kafka import KafkaContainer
+
+        self._container = KafkaContainer(IMAGE).with_kraft()
+        self._container.start()
+        self.bootstrap_servers: str = self._container.get_bootstrap_server()
+
+    def stop(self) -> None:
+        """Remove the container."""
+        self._container.stop()
+
+
+class LocalProcess:
+    """One broker and controller in a Java process, its log in a temporary folder.
+
+    Raises:
+        NoKafka: Java or Maven is missing, or the jars cannot be had.
+    """
+
+    def __init__(self, heap: str = "512m") -> None:
+        self._libs = _jars()
+        self._heap = heap
+        self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._port, controller = _free_port(), _free_port()
+        self.bootstrap_servers = f"127.0.0.1:{self._port}"
+        self._properties = self._folder / "server.properties"
+        self._properties.write_text(_server_properties(self._port, controller, self._folder))
+        storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={_cluster_id()}"]
+        done = subprocess.run(
+            self._java(*storage, "-c", str(self._properties)), capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            raise NoKafka(f"formatting the broker's storage failed: {done.stderr[-2000:]!r}")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the process on the same port and storage."""
+        log = (self._folder / "server.log").open("ab")
+        self._process = subprocess.Popen(
+            self._java("kafka.Kafka", str(self._properties)), stdout=log, stderr=log
+        )
+        log.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        if self._process is None:
+            raise NoKafka("the broker is not running")
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """End the process and remove its storage."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _java(self, *command: str) -> list[str]:
+        return [
+            "java", f"-Xmx{self._heap}", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=4",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp", f"{self._libs}/*", *command,
+        ]  # fmt: skip
+
+
+class RealKafka:
+    """A cluster with what tests need of an admin."""
+
+    def __init__(self, server: Server) -> None:
+        """Waits until the cluster answers.
+
+        Raises:
+            NoKafka: it did not within `READY_SECONDS`.
+        """
+        self.server = server
+        self.bootstrap_servers = server.bootstrap_servers
+        self.admin = AdminClient({"bootstrap.servers": server.bootstrap_servers, "log_level": 0})
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                if self.admin.list_topics(timeout=1).brokers:
+                    return
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    server.stop()
+                    raise NoKafka(f"the broker was not ready in {READY_SECONDS:g} s") from error
+
+    def create_topic(self, name: str, partitions: int, **settings: str) -> None:
+        """Make a topic with one replica, and wait until it is known."""
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
+        self.admin.create_topics([topic])[name].result(30)
+
+    def delete_topic(self, name: str) -> None:
+        """Remove a topic."""
+        self.admin.delete_topics([name])[name].result(30)
+
+    def stop(self) -> None:
+        """End what we started."""
+        self.server.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def real_kafka() -> RealKafka:
+    """A cluster by the first way that is open.
+
+    Raises:
+        NoKafka: none is; says what is missing.
+    """
+    if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return RealKafka(_Given(servers))
+    if _docker_answers():
+        return RealKafka(_Container())
+    return RealKafka(LocalProcess())
+
+
+def _docker_answers() -> bool:
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    asked = subprocess.run([docker, "info"], capture_output=True, timeout=20, check=False)
+    return asked.returncode == 0
+
+
+def _jars() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    libs = cache / "enrichment-workers" / f"kafka-{VERSION}"
+    if (libs / ".complete").exists():
+        return libs
+    missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
+    if missing:
+        raise NoKafka(
+            "no Apache Kafka: KAFKA_BOOTSTRAP_SERVERS is not set, Docker does not answer, and "
+            f"{' and '.join(missing)} is not installed (Java 17 and Maven would do)"
+        )
+    libs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        pom = Path(folder) / "pom.xml"
+        pom.write_text(_POM)
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+        command = ["mvn", "-q", "-B", "-f", str(pom), plugin, "-DincludeScope=runtime"]
+        done = subprocess.run(
+            [*command, f"-DoutputDirectory={libs}"], capture_output=True, check=False
+        )
+    if done.returncode != 0:
+        raise NoKafka(f"Maven could not fetch Kafka's jars: {done.stdout[-2000:].decode()}")
+    (libs / ".complete").touch()
+    return libs
+
+
+def _server_properties(port: int, controller: int, folder: Path) -> str:
+    return f"""
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={folder}/data
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+group.consumer.min.session.timeout.ms=6000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.heartbeat.interval.ms=1000
+group.consumer.heartbeat.interval.ms=1000
+group.min.session.timeout.ms=1000
+log.retention.check.interval.ms=1000
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

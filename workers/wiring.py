@@ -1,0 +1,209 @@
+"""The one place where parts are put together: files, clients, the loop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from workers import __version__
+from workers.contracts.directory import ContractDirectory
+from workers.contracts.schema import SchemaLimits
+from workers.enrich.path import Enricher, Policy
+from workers.errors import BrokerUnreachable, ClientHalt, Halt, ModelError, TopologyError
+from workers.models.bundle import read_bundle
+from workers.models.model import Model
+from workers.models.verify import verify
+from workers.stream.clients import common, consumer_config, instance_name, producer_config
+from workers.stream.clock import Clock, SystemClock
+from workers.stream.deadletters import Origin
+from workers.stream.failures import translate
+from workers.stream.journal import ClientLog, Journal
+from workers.stream.loop import Loop
+from workers.stream.outgoing import Outgoing
+from workers.stream.publish import (
+    AcknowledgedPublisher,
+    Failpoint,
+    Publisher,
+    TransactionalPublisher,
+    nowhere,
+)
+from workers.stream.source import Source
+from workers.topology import Broker, Delivery, Topology, Worker
+
+
+def configure_logging(*, debug: bool = False) -> None:
+    """Logs on standard error: for people on a terminal, else one JSON object a line."""
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer()
+            if terminal
+            else structlog.processors.JSONRenderer(sort_keys=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if debug else logging.INFO
+        ),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def pick(topology: Topology, name: str | None) -> Worker:
+    """The worker of that name; the only one where none is named.
+
+    Raises:
+        TopologyError: there is none, or there are several and none is named.
+    """
+    known = ", ".join(topology.workers)
+    if name is None:
+        if len(topology.workers) > 1:
+            raise TopologyError(f"name one of the workers: {known}")
+        return next(iter(topology.workers.values()))
+    if name not in topology.workers:
+        raise TopologyError(f"no worker {name}; topology.yaml has {known}")
+    return topology.workers[name]
+
+
+def build_enricher(topology: Topology, worker: Worker) -> Enricher:
+    """Contracts and model of a worker, checked: the bundle is proven in a child process first.
+
+    Raises:
+        ContractError: a contract is missing, malformed or does not fit.
+        ModelError: the bundle is missing, damaged, or scores its golden rows otherwise.
+    """
+    limits = SchemaLimits(nesting=worker.limits.max_nesting, fields=worker.limits.max_fields)
+    contracts = ContractDirectory(topology.contracts.directory, limits)
+    bundle = read_bundle(topology.models.directory, worker.model.name, worker.model.version)
+    bound = bundle.manifest.contract
+    versions = contracts.versions(bound.subject)
+    if bound.version not in versions:
+        raise ModelError(
+            f"model {bundle.manifest.name} version {bundle.manifest.version} is built for "
+            f"{bound.subject} version {bound.version}, which is not among the contracts"
+        )
+    verify(bundle, versions[bound.version].schema)
+    policy = Policy(
+        worker=worker.name,
+        input_subject=worker.input.subject,
+        output_subject=worker.output.subject,
+        decisions_subject=worker.decisions.subject if worker.decisions else None,
+        tombstones=worker.tombstones,
+        unframed=worker.unframed,
+        on_model_failure=worker.on_model_failure,
+        max_payload=worker.limits.max_payload_bytes,
+    )
+    return Enricher(policy, contracts, Model(bundle, threads=worker.score_threads))
+
+
+def topics_of(worker: Worker) -> dict[str, str]:
+    """The worker's topics by role."""
+    topics = {
+        "input": worker.input.topic,
+        "output": worker.output.topic,
+        "dead_letter": worker.dead_letter.topic,
+    }
+    if worker.decisions is not None:
+        topics["decisions"] = worker.decisions.topic
+    return topics
+
+
+def check_broker(broker: Broker, worker: Worker) -> None:
+    """Is there a cluster, and has it the worker's topics? Nothing is created.
+
+    Raises:
+        BrokerUnreachable: no broker answered within `broker.connect_timeout`.
+        ClientHalt: the broker refuses us, or a topic is missing; all missing ones are named.
+    """
+    journal = Journal(SystemClock(), worker=worker.name)
+    config = {**common(broker, f"{worker.name}.check"), "logger": ClientLog(journal)}
+    try:
+        # The whole list: asking for one topic may create it on a broker that allows that.
+        known = AdminClient(config).list_topics(timeout=broker.connect_timeout).topics
+    except KafkaException as error:
+        meant = translate(error.args[0], f"connecting to {broker.bootstrap_servers}")
+        if isinstance(meant, Halt):
+            raise meant from error
+        raise BrokerUnreachable(
+            f"no broker answered at {broker.bootstrap_servers} within "
+            f"{broker.connect_timeout:g} s; check broker.bootstrap_servers and broker.security"
+        ) from error
+    missing = [
+        f"{role} topic {topic}" for role, topic in topics_of(worker).items() if topic not in known
+    ]
+    if missing:
+        raise ClientHalt(f"missing on the cluster: {', '.join(missing)}; workers create no topic")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A loop and what it counts."""
+
+    loop: Loop
+    journal: Journal
+
+
+def build_loop(
+    topology: Topology,
+    worker: Worker,
+    enricher: Enricher,
+    *,
+    slot: int = 0,
+    clock: Clock | None = None,
+    at: Failpoint = nowhere,
+) -> Running:
+    """The loop of one process; nothing connects before it runs.
+
+    Raises:
+        Halt: a client refuses its configuration.
+    """
+    clock = clock or SystemClock()
+    instance = f"{instance_name(worker)}.{slot}"
+    journal = Journal(clock, worker=worker.name, instance=instance)
+    origin = Origin(
+        topic=worker.dead_letter.topic,
+        worker=worker.name,
+        instance=instance,
+        build=__version__,
+        model=worker.model.name,
+        limit=worker.dead_letter.max_message_bytes,
+    )
+    loop = Loop(
+        worker=worker,
+        source=Source(_consumer(topology, worker, slot, journal), worker, clock, journal),
+        publisher=_publisher(topology, worker, slot, clock, journal, at),
+        enrich=enricher.enrich,
+        outgoing=Outgoing(worker, origin),
+        clock=clock,
+        journal=journal,
+        at=at,
+    )
+    return Running(loop, journal)
+
+
+def _consumer(topology: Topology, worker: Worker, slot: int, journal: Journal) -> Consumer:
+    config = consumer_config(topology.broker, worker, slot)
+    try:
+        return Consumer({**config, "logger": ClientLog(journal)})
+    except KafkaException as error:
+        raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+
+
+def _publisher(
+    topology: Topology,
+    worker: Worker,
+    slot: int,
+    clock: Clock,
+    journal: Journal,
+    at: Failpoint,
+) -> Publisher:
+    config = producer_config(topology.broker, worker, slot)
+    if worker.delivery is Delivery.EXACTLY_ONCE:
+        return TransactionalPublisher(config, clock, journal, at)
+    return AcknowledgedPublisher(config, clock, journal, at)
