@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ import pytest
 from examples.flights.encode import encode
 from examples.flights.events import shipped_month
 from workers.contracts.directory import ContractDirectory
+from workers.enrich.path import Enricher
 from workers.models.bundle import Bundle, read_bundle
+from workers.testing import EmbeddedBroker, RealKafka, real_kafka
+from workers.topology import Delivery, Topology, load
+from workers.wiring import build_enricher, pick
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,3 +36,43 @@ def flights(contracts: ContractDirectory) -> list[bytes]:
     """4,000 real events as bare datums."""
     schema = contracts.versions("flights-value")[1].schema
     return encode(shipped_month().head(4000), schema.text)
+
+
+@pytest.fixture(scope="session")
+def topology() -> Topology:
+    """The demo's topology."""
+    return load(ROOT / "topology.yaml", {})
+
+
+@pytest.fixture(scope="session")
+def enricher(topology: Topology) -> Enricher:
+    """The demo worker's path, its model proven."""
+    return build_enricher(topology, pick(topology, None))
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[EmbeddedBroker]:
+    """librdkafka's mock cluster."""
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[RealKafka]:
+    """Apache Kafka. Where none can be had the tests fail: they are not skipped."""
+    with real_kafka() as broker:
+        yield broker
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest) -> EmbeddedBroker | RealKafka:
+    """Both brokers, one after the other: the same promises hold on both."""
+    found: EmbeddedBroker | RealKafka = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=[Delivery.EXACTLY_ONCE, Delivery.AT_LEAST_ONCE])
+def delivery(request: pytest.FixtureRequest) -> Delivery:
+    """Both guarantees: without a fault both deliver once."""
+    found: Delivery = request.param
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -23,29 +23,39 @@ PATIENCE = 0.5
 
 @dataclass(slots=True)
 class CautionState:
-    """After a refused record: smaller batches until it is found and its whole batch is past."""
+    """After a refused batch: smaller batches until the refused record in it is found and past.
+
+    `until` holds where the refused batch ends, by partition; `left` how many of its rows are still
+    to be settled. Each refusal halves, each success leaves half of the rest: a binary search.
+    """
 
     largest: int
     limit: int
     until: dict[int, int] = field(default_factory=dict)
+    left: int = 0
     refused: dict[tuple[int, int], Reject] = field(default_factory=dict)
 
     def narrow(self, batch: Batch) -> None:
-        """Halve; the refused record is somewhere in `batch`."""
-        self.limit = max(1, len(batch) // 2)
-        for partition, offset in batch.next_offsets().items():
-            self.until[partition] = max(offset, self.until.get(partition, 0))
+        """The refused record is somewhere in `batch`."""
+        self.until, self.left = batch.next_offsets(), len(batch)
+        self.limit = max(1, self.left // 2)
 
-    def passed(self, batch: Batch) -> None:
-        """This batch is committed."""
+    def passed(self, batch: Batch, assigned: Collection[int]) -> None:
+        """This batch is committed; `assigned` are the partitions that are still ours."""
         if not self.until:
             return
-        for partition, offset in batch.next_offsets().items():
-            if offset >= self.until.get(partition, 0):
-                self.until.pop(partition, None)
-        self.limit = min(self.limit * 2, self.largest)
-        if not self.until or self.limit == self.largest:
-            self.until, self.refused, self.limit = {}, {}, self.largest
+        until = self.until
+        rows = zip(batch.partitions, batch.offsets, strict=True)
+        self.left -= sum(offset < until.get(partition, 0) for partition, offset in rows)
+        ends = batch.next_offsets()
+        self.until = {
+            partition: end
+            for partition, end in until.items()
+            if ends.get(partition, 0) < end and partition in assigned
+        }
+        self.limit = max(1, self.left // 2)
+        if not self.until:
+            self.refused, self.limit, self.left = {}, self.largest, 0
 
     def apply(self, outcomes: Outcomes) -> Outcomes:
         """The outcomes, with the records known to be refused as rejections."""
@@ -101,6 +111,11 @@ class Loop:
         self._attempts = 1
         self._stopping = False
         source.before_revoke = self._before_revoke
+
+    @property
+    def stopped_partitions(self) -> dict[int, str]:
+        """Partitions that are not read, and why."""
+        return self._source.stopped
 
     def stop(self) -> None:
         """Finish what is under way, commit it, leave the group. Safe in a signal handler."""
@@ -168,7 +183,7 @@ class Loop:
         if self._worker.delivery is Delivery.AT_LEAST_ONCE:
             self._source.commit(flight.polled, asynchronous=asynchronous)
         self._journal.committed(flight.outcomes)
-        self._caution.passed(flight.polled.batch)
+        self._caution.passed(flight.polled.batch, self._source.assigned)
         self._attempts = 1
 
     def _before_revoke(self) -> None:

@@ -1,7 +1,7 @@
 """librdkafka's own mock cluster in this process: groups, commits, transactions; no fencing.
 
-It keeps the newest 5 MB or 100,000 records of a partition (rdkafka_mock.c), and anyone in this
-process or another may connect while this process lives.
+It keeps the newest 5 MB or 100,000 records of a partition (rdkafka_mock.c) and forgets offsets that
+were committed in a transaction. Any process may connect while this one lives.
 """
 
 from __future__ import annotations

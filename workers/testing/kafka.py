@@ -18,8 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 VERSION = "4.1.1"
 IMAGE = f"apache/kafka:{VERSION}"
@@ -149,9 +156,26 @@ class RealKafka:
                     raise NoKafka(f"the broker was not ready in {READY_SECONDS:g} s") from error
 
     def create_topic(self, name: str, partitions: int, **settings: str) -> None:
-        """Make a topic with one replica, and wait until it is known."""
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
+        """Make a topic with one replica; in the names of settings underscores stand for dots."""
+        # Kept for ever: tests write timestamps of years ago, which retention goes by.
+        config = {"retention.ms": "-1"}
+        config |= {key.replace("_", "."): value for key, value in settings.items()}
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)
         self.admin.create_topics([topic])[name].result(30)
+
+    def set_topic(self, name: str, **settings: str) -> None:
+        """Change a topic's settings; underscores stand for dots."""
+        entries = [
+            ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+            for key, value in settings.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        self.admin.incremental_alter_configs([resource])[resource].result(30)
+
+    def delete_records(self, name: str, partition: int, before: int) -> None:
+        """Move the beginning of a partition, as retention does."""
+        place = TopicPartition(name, partition, before)
+        self.admin.delete_records([place])[place].result(30)
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic."""
