@@ -28,7 +28,13 @@ def good(flights: Sequence[bytes], keys: int = 50) -> list[Sent]:
 
 def broken(datum: bytes) -> list[Sent]:
     """One of each kind, with hostile headers and without a key."""
-    headers = [("bin", b"\x00\xff\xfe"), ("none", None), ("twice", b"1"), ("twice", b"2"), ("", b"")]
+    headers = [
+        ("bin", b"\x00\xff\xfe"),
+        ("none", None),
+        ("twice", b"1"),
+        ("twice", b"2"),
+        ("", b""),
+    ]
     values = [
         b"",
         b"\x00",
@@ -66,7 +72,9 @@ def places_by_key(records: Iterable[OutRecord]) -> dict[bytes | None, list[int]]
     return dict(found)
 
 
-def split(records: Iterable[OutRecord], dead_letters: str) -> tuple[list[OutRecord], list[OutRecord]]:
+def split(
+    records: Iterable[OutRecord], dead_letters: str
+) -> tuple[list[OutRecord], list[OutRecord]]:
     """Enriched events and dead letters."""
     records = list(records)
     return (

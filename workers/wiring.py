@@ -121,8 +121,9 @@ def check_broker(broker: Broker, worker: Worker) -> None:
         BrokerUnreachable: no broker answered within `broker.connect_timeout`.
         ClientHalt: the broker refuses us, or a topic is missing; all missing ones are named.
     """
-    journal = Journal(SystemClock(), worker=worker.name)
-    config = {**common(broker, f"{worker.name}.check"), "logger": ClientLog(journal)}
+    clock = SystemClock()
+    log = ClientLog(Journal(clock, worker=worker.name), clock)
+    config = {**common(broker, f"{worker.name}.check"), "logger": log}
     try:
         # The whole list: asking for one topic may create it on a broker that allows that.
         known = AdminClient(config).list_topics(timeout=broker.connect_timeout).topics
@@ -176,7 +177,9 @@ def build_loop(
     )
     loop = Loop(
         worker=worker,
-        source=Source(_consumer(topology, worker, slot, journal), worker, clock, journal),
+        source=Source(
+            _consumer(topology, worker, slot, ClientLog(journal, clock)), worker, clock, journal
+        ),
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enricher.enrich,
         outgoing=Outgoing(worker, origin),
@@ -187,10 +190,10 @@ def build_loop(
     return Running(loop, journal)
 
 
-def _consumer(topology: Topology, worker: Worker, slot: int, journal: Journal) -> Consumer:
+def _consumer(topology: Topology, worker: Worker, slot: int, log: ClientLog) -> Consumer:
     config = consumer_config(topology.broker, worker, slot)
     try:
-        return Consumer({**config, "logger": ClientLog(journal)})
+        return Consumer({**config, "logger": log})
     except KafkaException as error:
         raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
 

@@ -28,7 +28,7 @@ def committed(broker: AnyBroker, worker: Worker, partitions: int = 4) -> dict[in
 
 
 def remembers(broker: AnyBroker, worker: Worker) -> bool:
-    """Does this broker keep offsets committed this way? The embedded one forgets a transaction's."""
+    """Are offsets committed this way kept? The embedded broker forgets a transaction's."""
     return isinstance(broker, RealKafka) or worker.delivery is Delivery.AT_LEAST_ONCE
 
 

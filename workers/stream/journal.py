@@ -14,6 +14,7 @@ from workers.enrich.batch import Outcomes
 from workers.stream.clock import Clock
 
 PROGRESS_SECONDS = 10.0
+QUIET_SECONDS = 10.0
 
 
 class Event(StrEnum):
@@ -113,17 +114,29 @@ class ClientLog:
     `suspect` turns true when a line says that a request to the transaction coordinator was lost or
     timed out: librdkafka then sends EndTxn again and the commit looks fine, but the first request
     may still arrive and end a later transaction (Jepsen, bufstream-0.1.0; librdkafka #5423).
+
+    In an outage a client says the same many times a second: of each kind one line in
+    `QUIET_SECONDS` is kept, with the number of those left out before it.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, clock: Clock) -> None:
         """Lines of level warning and above go to `journal`."""
         self.suspect = False
         self._journal = journal
+        self._clock = clock
+        self._quiet_until: dict[str, float] = {}
+        self._left_out: Counter[str] = Counter()
 
     def log(self, level: int, form: str, *parts: Any) -> None:
         """Called by the client while it is polled; never raises."""
         line = form % parts if parts else form
         if "TxnCoordinator" in line and ("FAIL" in line or "REQTMOUT" in line):
             self.suspect = True
-        if level >= logging.WARNING:
-            self._journal.info(Event.CLIENT, line=line)
+        if level < logging.WARNING:
+            return
+        kind, now = line.partition(" ")[0], self._clock.monotonic()
+        if now < self._quiet_until.get(kind, 0.0):
+            self._left_out[kind] += 1
+            return
+        self._quiet_until[kind] = now + QUIET_SECONDS
+        self._journal.info(Event.CLIENT, line=line, left_out=self._left_out.pop(kind, 0))

@@ -13,7 +13,7 @@ from workers.stream.clock import Clock
 from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size, refused
-from workers.stream.publish import Failpoint, Pending, Publisher, Work, nowhere
+from workers.stream.publish import HANG, Failpoint, Pending, Publisher, Work, nowhere
 from workers.stream.source import Polled, Source
 from workers.topology import Delivery, Worker
 
@@ -104,7 +104,7 @@ class Loop:
         self._clock = clock
         self._journal = journal
         self._at = at
-        self._pending = Pending(publisher)
+        self._pending = Pending(publisher, clock)
         self._in_flight: _InFlight | None = None
         largest = worker.batch.max_records
         self._caution = CautionState(largest, largest)
@@ -116,6 +116,11 @@ class Loop:
     def stopped_partitions(self) -> dict[int, str]:
         """Partitions that are not read, and why."""
         return self._source.stopped
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """Partitions this process owns."""
+        return self._source.assigned
 
     def stop(self) -> None:
         """Finish what is under way, commit it, leave the group. Safe in a signal handler."""
@@ -135,7 +140,7 @@ class Loop:
                     self.run_once()
             self._drain()
         finally:
-            self._publisher.abandon()
+            self._pending.abandon()
             self._source.close()
 
     def run_once(self) -> None:
@@ -172,6 +177,8 @@ class Loop:
         while not self._pending.wait(PATIENCE):
             if self._stopping:
                 raise _Drain
+            if self._pending.hangs:
+                raise Retry(f"a call into the client has hung for over {HANG:g} s")
             self._source.idle(PATIENCE)
         self._pending.result()
         self._settled(asynchronous=True)
@@ -218,14 +225,14 @@ class Loop:
 
     def _abandon(self) -> _InFlight | None:
         """Wait until the publisher's thread is out of the way; the batch that failed with it."""
-        self._publisher.abandon()
-        while not self._pending.wait(PATIENCE):
+        self._pending.abandon()
+        while not self._pending.wait(PATIENCE) and not self._pending.hangs:
             self._source.idle(PATIENCE)
         if self._pending.succeeded:
             # Something else failed, the batch under way did not.
             self._settled(asynchronous=False)
         flight, self._in_flight = self._in_flight, None
-        self._pending = Pending(self._publisher)
+        self._pending = Pending(self._publisher, self._clock)
         return flight
 
     def _blame(self, unwell: Retry, flight: _InFlight) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -25,6 +26,8 @@ from workers.stream.records import Record
 
 SLICE = 5.0
 """Seconds a call into the client may take before we look whether anyone still waits for it."""
+HANG = SLICE + 10.0
+"""Seconds without a sign of life after which a call into the client counts as hung."""
 SOCKET_TIMEOUT = 60.0
 """librdkafka's `socket.timeout.ms`: a commit as slow as this has sent EndTxn twice."""
 Failpoint = Callable[[str], None]
@@ -33,6 +36,23 @@ Failpoint = Callable[[str], None]
 
 def nowhere(_: str) -> None:
     """No failpoint."""
+
+
+@dataclass(slots=True)
+class WatchState:
+    """What a publish and the one who waits for it tell each other.
+
+    `abandoned`: nobody waits any more. `seen`: when the publish last showed that it is alive.
+    """
+
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    seen: float = 0.0
+
+    def pulse(self, now: float, doing: str) -> None:
+        """Alive; and raise `Retry` when nobody waits any more."""
+        self.seen = now
+        if self.abandoned.is_set():
+            raise Retry(f"abandoned while {doing}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +66,7 @@ class Work:
     count: int
     offsets: list[TopicPartition]
     metadata: Any
+    watch: WatchState = field(default_factory=WatchState)
 
 
 class Publisher(Protocol):
@@ -72,10 +93,6 @@ class Publisher(Protocol):
         """
         ...
 
-    def abandon(self) -> None:
-        """Nobody waits any more: a `publish` under way ends with `Retry` soon."""
-        ...
-
 
 class _Producing:
     """What both publishers do: own a producer, fill it, explain its failures."""
@@ -88,21 +105,15 @@ class _Producing:
         self._clock = clock
         self._journal = journal
         self._at = at
-        self._log = ClientLog(journal)
+        self._log = ClientLog(journal, clock)
         self._producer: Producer | None = None
         self._undelivered: list[tuple[KafkaError, str]] = []
-        self._abandoned = threading.Event()
-
-    def abandon(self) -> None:
-        """See `Publisher`."""
-        self._abandoned.set()
 
     def _connect(self) -> Producer:
         # Never close(): it waits for ever while brokers are down. Dropping the reference does not.
         self._producer = None
-        self._abandoned.clear()
         self._undelivered = []
-        self._log = ClientLog(self._journal)
+        self._log = ClientLog(self._journal, self._clock)
         with translated("making a producer"):
             config = {**self._config, "logger": self._log, "on_delivery": self._failed}
             return Producer(config)
@@ -130,11 +141,9 @@ class _Producing:
                 except BufferError:
                     # A full queue is back-pressure, never a reason to drop.
                     producer.poll(0.05)
-                    self._hold("waiting for room in the producer's queue")
-
-    def _hold(self, doing: str) -> None:
-        if self._abandoned.is_set():
-            raise Retry(f"abandoned while {doing}")
+                    work.watch.pulse(
+                        self._clock.monotonic(), "waiting for room in the producer's queue"
+                    )
 
     def _explain(self, error: WorkersError) -> WorkersError:
         """The first record that failed tells more than the transaction it made fail."""
@@ -171,13 +180,12 @@ class TransactionalPublisher(_Producing):
                 self._at("begun")
                 self._fill_transaction(producer, work)
                 self._finish(
+                    work,
                     "sending offsets",
-                    producer.send_offsets_to_transaction,
-                    work.offsets,
-                    work.metadata,
+                    partial(producer.send_offsets_to_transaction, work.offsets, work.metadata),
                 )
                 self._at("offsets")
-                self._commit(producer)
+                self._commit(producer, work)
         except WorkersError as error:
             raise self._judge(error, self._clock.monotonic() - began) from error
 
@@ -191,44 +199,55 @@ class TransactionalPublisher(_Producing):
             producer.send_offsets_to_transaction(work.offsets, work.metadata, SLICE)
             raise
 
-    def _commit(self, producer: Producer) -> None:
+    def _commit(self, producer: Producer, work: Work) -> None:
         began = self._clock.monotonic()
         self._at("committing")
-        self._finish("committing", producer.commit_transaction)
+        self._finish(work, "committing", producer.commit_transaction)
         self._at("committed")
         producer.poll(0)
         if self._log.suspect or self._clock.monotonic() - began >= SOCKET_TIMEOUT:
             # Committed; but an EndTxn may still be on its way and must not meet the next one.
             self._journal.warn(Event.PRODUCER_REPLACED, reason="a commit request was sent twice")
-            self._producer = None
-            self._renew_patiently()
+            self._replace(work)
 
-    def _renew_patiently(self) -> None:
+    def _replace(self, work: Work) -> None:
         while True:
+            # Left for hung, this thread must not touch the producer made since.
+            work.watch.pulse(self._clock.monotonic(), "replacing a producer")
             try:
                 self.renew()
-            except Retry:
-                self._hold("replacing a producer")
+            except Retry as unwell:
+                self._journal.warn(Event.UNWELL, why=str(unwell))
             else:
                 return
 
-    def _finish(self, doing: str, call: Callable[..., Any], *arguments: Any) -> None:
-        """Repeat a resumable call until it is done or nobody waits for it."""
+    def _finish(self, work: Work, doing: str, call: Callable[[float], Any]) -> None:
+        """Repeat a resumable call until it is done, or the transaction is over its timeout.
+
+        The broker ends the transaction then, so waiting on would wait for nothing.
+        """
+        deadline = self._clock.monotonic() + self._timeout
         while True:
+            work.watch.pulse(self._clock.monotonic(), doing)
             try:
-                call(*arguments, SLICE)
+                call(SLICE)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._TIMED_OUT or not error.args[0].retriable():
                     raise
-                self._hold(doing)
+                if self._clock.monotonic() >= deadline:
+                    raise Retry(f"{doing} took over {self._timeout:g} s") from error
             else:
                 return
 
+    @property
+    def _timeout(self) -> float:
+        """Seconds after which the broker ends a transaction."""
+        return float(self._config["transaction.timeout.ms"]) / 1000
+
     def _judge(self, error: WorkersError, seconds: float) -> WorkersError:
         """Fenced by the broker's clock, or by another process?"""
-        timeout = self._config["transaction.timeout.ms"] / 1000
         if isinstance(error, Fenced):
-            if seconds >= timeout:
+            if seconds >= self._timeout:
                 return Retry(f"the transaction was open for {seconds:.0f} s, over its timeout")
             name = self._config["transactional.id"]
             return Fenced(
@@ -258,7 +277,7 @@ class AcknowledgedPublisher(_Producing):
                 self._fill(producer, work)
                 self._at("committing")
                 while producer.flush(SLICE) > 0:
-                    self._hold("waiting for acknowledgements")
+                    work.watch.pulse(self._clock.monotonic(), "waiting for acknowledgements")
                 self._at("committed")
             if self._undelivered:
                 raise Retry("a record was not acknowledged")
@@ -272,18 +291,34 @@ def topic_partitions(topic: str, offsets: Mapping[int, int]) -> list[TopicPartit
 
 
 class Pending:
-    """One publish at a time, in a thread of its own, so that the next batch is scored meanwhile."""
+    """One publish at a time, in a thread of its own, so that the next batch is scored meanwhile.
 
-    def __init__(self, publisher: Publisher) -> None:
+    A call into the client may hang past its timeout: `send_offsets_to_transaction` does, for ever,
+    when the group's coordinator was gone for a while (librdkafka #5456, #5511). The thread is left
+    behind then; what it may still do is fenced by the next producer.
+    """
+
+    def __init__(self, publisher: Publisher, clock: Clock) -> None:
         """Nothing runs before `start`."""
         self._publisher = publisher
+        self._clock = clock
         self._thread: threading.Thread | None = None
+        self._work: Work | None = None
         self._error: BaseException | None = None
+        self._began = 0.0
 
     @property
     def busy(self) -> bool:
         """Has a publish been started whose result nobody took?"""
         return self._thread is not None
+
+    @property
+    def hangs(self) -> bool:
+        """Has a publish shown no sign of life for so long that it never will?"""
+        if self._work is None or self._thread is None or not self._thread.is_alive():
+            return False
+        seen = max(self._began, self._work.watch.seen)
+        return self._clock.monotonic() - seen > HANG
 
     @property
     def succeeded(self) -> bool:
@@ -295,7 +330,7 @@ class Pending:
         """Publish; `result` says how it went."""
         if self._thread is not None:
             raise ClientHalt("two publishes at once: a bug in the loop")
-        self._error = None
+        self._error, self._work, self._began = None, work, self._clock.monotonic()
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
@@ -304,6 +339,11 @@ class Pending:
             self._publisher.publish(work)
         except BaseException as error:  # noqa: BLE001  carried over to the thread that waits
             self._error = error
+
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+        if self._work is not None:
+            self._work.watch.abandoned.set()
 
     def wait(self, seconds: float) -> bool:
         """Is it over? Waits so long at most."""
@@ -318,7 +358,7 @@ class Pending:
         Raises:
             Retry: or Halt: what `publish` raised.
         """
-        self._thread = None
+        self._thread = self._work = None
         error, self._error = self._error, None
         if error is not None:
             raise error

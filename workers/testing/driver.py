@@ -83,6 +83,11 @@ class Driver:
         except BaseException as error:  # noqa: BLE001  carried over to the test
             self._error = error
 
+    @property
+    def ended(self) -> bool:
+        """Is the loop over?"""
+        return not self._thread.is_alive()
+
     def check(self) -> None:
         """Raise what the loop raised, if it did."""
         if self._error is not None:
