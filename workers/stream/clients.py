@@ -11,6 +11,8 @@ Config = dict[str, Any]
 DELIVERY_TIMEOUT = 60.0
 """Seconds until an at-least-once record that nobody acknowledged fails (`message.timeout.ms`).
 A transaction's records fail at the transaction's timeout."""
+SESSION_TIMEOUT_MS = 15_000
+"""The classic protocol's default here; `consumer: {session.timeout.ms: …}` changes it."""
 
 
 def instance_name(worker: Worker) -> str:
@@ -57,7 +59,10 @@ def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
         config["group.instance.id"] = f"{instance_name(worker)}.{slot}"
     if worker.protocol is Protocol.CONSUMER:
         return {**config, "group.protocol": "consumer"}
-    return {**config, "partition.assignment.strategy": "cooperative-sticky"}
+    # A member that dies, or leaves while it joins, holds its partitions until its session ends:
+    # Kafka's 45 s are for networks that lose members, ours is for brokers near by.
+    session = {"session.timeout.ms": SESSION_TIMEOUT_MS, **worker.consumer}
+    return {**session, **config, "partition.assignment.strategy": "cooperative-sticky"}
 
 
 def producer_config(broker: Broker, worker: Worker, slot: int) -> Config:
