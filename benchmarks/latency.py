@@ -1,0 +1,91 @@
+"""Event to enriched: from the instant an event is due to be sent until a reader has its result."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from benchmarks.rig import PARTITIONS, ROOT, Subject, framed_flights, running
+from workers.testing import RealKafka
+
+SECONDS = 15
+SETTLE_MS = 4_000
+TICK = 0.002
+
+
+def pace(servers: str, topic: str, rate: int) -> None:
+    """Send at a fixed rate; an event's timestamp is when it was due, not when it got sent."""
+    values = framed_flights()[:20_000]
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 0, "acks": "all"})
+    produce: Any = producer.produce
+    began, sent = time.time(), 0
+    while sent < rate * SECONDS:
+        due = int((time.time() - began) * rate)
+        for number in range(sent, min(due, rate * SECONDS)):
+            stamp = int((began + number / rate) * 1000)
+            key = b"k%d" % (number % 1000)
+            produce(topic, values[number % len(values)], key, timestamp=stamp)
+        sent = max(sent, min(due, rate * SECONDS))
+        producer.poll(0)
+        time.sleep(TICK)
+    producer.flush()
+
+
+def percentiles(subject: Subject, kafka: RealKafka, rate: int) -> tuple[float, float]:
+    """p50 and p99 in ms at `rate` events a second, without the first seconds.
+
+    Raises:
+        TimeoutError: not everything came out.
+    """
+    source = f"paced.{rate}.{time.time_ns()}"
+    kafka.create_topic(source, PARTITIONS)
+    with running(subject, kafka, source) as (_, target):
+        reader = Consumer(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "group.id": "latency",
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 5,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        reader.assign([TopicPartition(target, p, 0) for p in range(PARTITIONS)])
+        time.sleep(10)
+        command = [
+            "-c",
+            f"from benchmarks.latency import pace; pace(*{_arguments(kafka, source, rate)})",
+        ]
+        sender = subprocess.Popen([sys.executable, *command], cwd=ROOT)
+        delays = _read(reader, rate * SECONDS)
+        sender.wait()
+        reader.close()
+    kafka.delete_topic(source)
+    stamps, waits = delays[:, 0], delays[:, 1]
+    late = waits[stamps >= stamps.min() + SETTLE_MS]
+    return float(np.percentile(late, 50)), float(np.percentile(late, 99))
+
+
+def _arguments(kafka: RealKafka, source: str, rate: int) -> str:
+    return repr((kafka.bootstrap_servers, source, rate))
+
+
+def _read(reader: Consumer, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    found = np.empty((count, 2))
+    number, deadline = 0, time.monotonic() + 120
+    while number < count:
+        message: Any = reader.poll(0.5)
+        if message is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{number} of {count} events came out")
+            continue
+        if message.error() is not None:
+            continue
+        stamp = message.timestamp()[1]
+        found[number] = stamp, time.time() * 1000 - stamp
+        number += 1
+    return found
