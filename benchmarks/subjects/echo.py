@@ -20,6 +20,7 @@ def main(servers: str, source: str, target: str, group: str, delivery: str) -> N
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "check.crcs": True,
+            "fetch.queue.backoff.ms": 10,
             "queued.min.messages": 20_000,
             "queued.max.messages.kbytes": 16 * 1024,
         }

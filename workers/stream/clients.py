@@ -52,6 +52,8 @@ def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
         "check.crcs": True,
+        # A full queue is looked at again after this, not after a second (librdkafka's default).
+        "fetch.queue.backoff.ms": 10,
         "queued.min.messages": worker.queues.consumer_messages,
         "queued.max.messages.kbytes": max(1, worker.queues.consumer_bytes // 1024),
     }
