@@ -41,7 +41,7 @@ def test_defaults_follow_names(tmp_path: Path) -> None:
     assert (worker.name, worker.group, worker.transactional_id) == ("w", "w", "w")
     assert (worker.input.subject, worker.output.subject) == ("in-value", "out-value")
     assert worker.delivery is Delivery.EXACTLY_ONCE
-    assert worker.batch.linger == 0.05
+    assert worker.batch.linger == 0.02
 
 
 def test_the_environment_is_substituted(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from workers.contracts.codec import BlockEncoder, Decoded, Decoder, Route
 from workers.contracts.derive import enrichment_block, is_derived
 from workers.contracts.directory import Contracts, Registered
-from workers.contracts.framing import SchemaKey, frame, locate
+from workers.contracts.framing import PREFIX, SchemaKey, frame, locate
 from workers.enrich.batch import Batch, Outcomes, Rejection
 from workers.errors import ContractError, Halt, Reject, Verdict
 from workers.models.model import Model, Scored, model_rejection
@@ -72,6 +72,9 @@ class Enricher:
         self._contracts = contracts
         self._block = BlockEncoder(enrichment_block())
         self._versions = self._bind()
+        self._prefixes = {
+            frame(key): version for key, version in self._versions.items() if isinstance(key, int)
+        }
         self._decision_prefix = self._decision_frame()
 
     @property
@@ -102,8 +105,16 @@ class Enricher:
         self, batch: Batch, ledger: _Ledger
     ) -> list[tuple[_Version, list[int], list[bytes]]]:
         """Rows and bare datums of each schema; what has none gets its outcome here."""
+        framed, others = self._framed(batch)
+        values: list[Any] = batch.values
+        found = [
+            (version, rows, [values[row][PREFIX:] for row in rows])
+            for version, rows in framed.values()
+            if rows
+        ]
         groups: dict[SchemaKey, tuple[list[int], list[bytes]]] = {}
-        for row, value in enumerate(batch.values):
+        for row in others:
+            value = batch.values[row]
             if value is None:
                 self._tombstone(row, ledger)
                 continue
@@ -112,16 +123,32 @@ class Enricher:
             except Reject as reject:
                 self._unlocated(row, reject, ledger)
                 continue
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = ([], [])
-            group[0].append(row)
-            group[1].append(value[start:])
+            rows, datums = groups.setdefault(key, ([], []))
+            rows.append(row)
+            datums.append(value[start:])
         for key in groups.keys() - self._versions.keys():
             unknown = self._unknown(key)
             for row in groups.pop(key)[0]:
                 ledger.reject(row, unknown, "contract", key if isinstance(key, int) else None)
-        return [(self._versions[key], rows, datums) for key, (rows, datums) in groups.items()]
+        found.extend((self._versions[key], *group) for key, group in groups.items())
+        return found
+
+    def _framed(self, batch: Batch) -> tuple[dict[bytes, tuple[_Version, list[int]]], list[int]]:
+        """Rows by the five bytes of a known schema id, and the others.
+
+        What nearly every record is, without headers and framed, takes this way: one look-up a row.
+        """
+        known = {prefix: (version, list[int]()) for prefix, version in self._prefixes.items()}
+        others, limit, headers = list[int](), self.policy.max_payload, batch.headers
+        find = known.get
+        for row, value in enumerate(batch.values):
+            if value is None or headers[row] or len(value) > limit or row in batch.unreadable:
+                others.append(row)
+            elif (group := find(value[:PREFIX])) is not None:
+                group[1].append(row)
+            else:
+                others.append(row)
+        return known, others
 
     def _unlocated(self, row: int, reject: Reject, ledger: _Ledger) -> None:
         if reject.code == "unframed" and self.policy.unframed is Unframed.DROP:

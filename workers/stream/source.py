@@ -114,12 +114,13 @@ class Source:
         while True:
             with translated(f"polling {self._topic}"):
                 got = self._consumer.consume(min(CHUNK, limit - len(found)), wait)
-            for message in got:
-                if (error := message.error()) is not None:
-                    self._on_error(error, message)
-            fresh = [message for message in got if message.error() is None]
-            found.extend(fresh)
-            size += sum(len(message.value() or b"") for message in fresh)
+            failed = [message for message in got if message.error() is not None]
+            for message in failed:
+                self._on_error(message)
+            if failed:
+                got = [message for message in got if message.error() is None]
+            found.extend(got)
+            size += sum(map(len, got))
             wait = deadline - self._clock.monotonic()
             if wait <= 0 or len(found) >= limit or size >= settings.max_bytes or not got:
                 break
@@ -157,12 +158,11 @@ class Source:
 
     def _serve(self, seconds: float) -> None:
         for message in self._consumer.consume(1, seconds):
-            error = message.error()
-            if error is None:
+            if message.error() is None:
                 # From a partition assigned just now. Whoever idles looks at owns() and rewinds.
                 self._strayed = True
             else:
-                self._on_error(error, message)
+                self._on_error(message)
 
     def rewind(self) -> None:
         """Go back to what the broker says is committed, on every partition.
@@ -175,8 +175,10 @@ class Source:
         self._strayed = False
         self._positions.to_committed(self._assigned)
 
-    def _on_error(self, error: KafkaError, message: KafkaMessage) -> None:
-        partition = message.partition()
+    def _on_error(self, message: KafkaMessage) -> None:
+        error, partition = message.error(), message.partition()
+        if error is None:
+            return
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:
             self._on_reset(partition, error)
             return

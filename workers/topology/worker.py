@@ -125,7 +125,7 @@ class BatchSettings(Part):
     )
     max_bytes: Size = Field(default=8 * 1024**2, description="Bytes of values at most.")
     linger: Duration = Field(
-        default=0.05, description="How long a batch waits for records: the batching delay."
+        default=0.02, description="How long a batch waits for records: the batching delay."
     )
 
     @model_validator(mode="after")
