@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 import threading
@@ -41,6 +42,10 @@ def run_one(topology: Path, name: str | None, slot: int = 0) -> None:
     enricher = build_enricher(loaded, worker)
     check_broker(loaded.broker, worker)
     running = build_loop(loaded, worker, enricher, slot=slot)
+    # What is loaded now stays; batches are freed by reference counting and hold no cycles, so the
+    # collector would look at tens of thousands of records again and again and find nothing.
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
 
     def stop(_: int, __: FrameType | None) -> None:
         # A handler that raised would destroy fetched records: it sets a flag.

@@ -40,7 +40,8 @@ class Batch:
     def next_offsets(self) -> dict[int, int]:
         """The offset to commit for each partition once every row of it is accounted for."""
         # Rows are in order within a partition, so the last one seen is the highest.
-        return {p: o + 1 for p, o in zip(self.partitions, self.offsets, strict=True)}
+        last = dict(zip(self.partitions, self.offsets, strict=True))
+        return {partition: offset + 1 for partition, offset in last.items()}
 
     def select(self, rows: Sequence[int]) -> Batch:
         """The batch of these rows alone."""

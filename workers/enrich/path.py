@@ -199,10 +199,12 @@ class Enricher:
         places = [decoded.rows[index] for index in keep]
         blocks = self._encode_blocks(batch, [rows[p] for p in places], keep, scored)
         prefix, decision_prefix = version.prefix, self._decision_prefix
-        for place, block in zip(places, blocks, strict=True):
-            ledger.enriched[rows[place]] = prefix + datums[place] + block
-            if decision_prefix is not None:
-                ledger.decisions[rows[place]] = decision_prefix + block
+        kept = [rows[place] for place in places]
+        joined = [prefix + datums[p] + block for p, block in zip(places, blocks, strict=True)]
+        ledger.enriched.update(zip(kept, joined, strict=True))
+        if decision_prefix is not None:
+            decisions = [decision_prefix + block for block in blocks]
+            ledger.decisions.update(zip(kept, decisions, strict=True))
         ledger.bands.update(self._decided(scored, keep))
 
     def _settle(

@@ -16,10 +16,14 @@ from workers.topology import HeaderPolicy, Partitioning, Worker
 def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
     """The outcomes, with an enriched event that is over `limit` bytes turned into a rejection."""
     batch = outcomes.batch
-    keys, headers = batch.keys, batch.headers
+    keys, headers, values = batch.keys, batch.headers, outcomes.enriched
+    longest = max(map(len, filter(None, values.values())), default=0)
+    if longest + max(map(len, filter(None, keys)), default=0) <= limit and not any(headers):
+        # One look at the batch instead of one a record.
+        return outcomes
     over = [
         row
-        for row, value in outcomes.enriched.items()
+        for row, value in values.items()
         if len(value or b"") + len(keys[row] or b"") + header_bytes(headers[row]) > limit
     ]
     if not over:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from workers.enrich.batch import Batch
 from workers.errors import ClientHalt
 from workers.stream.failures import translate, translated
 from workers.stream.journal import Event, Journal
@@ -55,15 +56,21 @@ class Positions:
         for place in committed:
             self._seek(place)
 
-    def advance(self, messages: Iterable[Message]) -> list[Message]:
-        """The messages not handed out before; the positions are after them then."""
-        expected, fresh = self.next, list[Message]()
-        for message in messages:
-            partition, offset = message.partition() or 0, message.offset() or 0
-            if offset >= expected.get(partition, 0):
-                expected[partition] = offset + 1
-                fresh.append(message)
-        return fresh
+    def advance(self, batch: Batch) -> Batch:
+        """The batch without rows handed out before; the positions are after it then."""
+        expected = self.next
+        seen = [
+            row
+            for row, (partition, offset) in enumerate(
+                zip(batch.partitions, batch.offsets, strict=True)
+            )
+            if partition in expected and offset < expected[partition]
+        ]
+        if seen:
+            left_out = set(seen)
+            batch = batch.select([row for row in range(len(batch)) if row not in left_out])
+        expected.update(batch.next_offsets())
+        return batch
 
     def forget(self, partition: int) -> None:
         """The partition is another member's now."""

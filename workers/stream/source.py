@@ -104,7 +104,7 @@ class Source:
         now = self._clock.now()
         with translated("reading the group's state"):
             metadata = self._consumer.consumer_group_metadata()
-        batch = to_batch(self._topic, now, messages)
+        batch = self._positions.advance(to_batch(self._topic, now, messages))
         return Polled(batch, self.epoch, metadata)
 
     def _consume(self, limit: int) -> list[KafkaMessage]:
@@ -127,7 +127,7 @@ class Source:
         return self._still_ours(found)
 
     def _still_ours(self, found: list[KafkaMessage]) -> list[KafkaMessage]:
-        """Without partitions taken away in this poll, and without what was handed out before."""
+        """Without rows of partitions taken away in this poll, or stopped."""
         if self._taken:
             found = [message for message in found if message.partition() not in self._taken]
             back = self._taken & self._assigned
@@ -136,7 +136,7 @@ class Source:
                 self._positions.to_committed(back)
         if self._stopped:
             found = [message for message in found if message.partition() not in self._stopped]
-        return self._positions.advance(found)
+        return found
 
     def owns(self, polled: Polled) -> bool:
         """Has nothing been assigned, taken or missed since this batch was polled?"""
