@@ -6,7 +6,7 @@ UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
 
-.PHONY: demo demo-kafka test check bench clean setup
+.PHONY: demo demo-smoke demo-kafka test check bench clean setup
 
 setup: $(STAMP)
 
@@ -19,11 +19,14 @@ $(STAMP): pyproject.toml uv.lock
 demo: $(STAMP)
 	@$(VENV)/bin/workers demo
 
+demo-smoke: $(STAMP)
+	@$(VENV)/bin/workers demo --events 5000 --plain
+
 demo-kafka: $(STAMP)
 	@$(VENV)/bin/workers demo --broker kafka
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
