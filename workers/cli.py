@@ -23,7 +23,7 @@ from rich.table import Table
 
 from workers import __version__
 from workers.errors import Halt
-from workers.topology import Topology, Worker, json_schema, load
+from workers.topology import Topology, Worker, describe, json_schema, load
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -144,9 +144,15 @@ def run(
 
 
 @app.command(epilog="Example: workers schema > docs/topology.schema.json")
-def schema() -> None:
-    """Print the JSON Schema of topology.yaml, for editors."""
-    print(json.dumps(json_schema(), indent=2))
+def schema(
+    *,
+    output: Annotated[Output, typer.Option(help="JSON Schema, or a table.")] = Output.JSON,
+) -> None:
+    """Print the JSON Schema of topology.yaml for editors, or its keys as a table."""
+    if output is Output.TABLE:
+        print(describe(), end="")
+    else:
+        print(json.dumps(json_schema(), indent=2))
 
 
 @app.command(epilog="Example: workers demo --broker kafka --events 50000")

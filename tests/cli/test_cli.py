@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.faults.test_kill import topology_file
 from tests.traffic import good
 from workers.testing import EmbeddedBroker, Reader, RealKafka, isolated, produce
-from workers.topology import Topology, json_schema
+from workers.topology import Topology, describe, json_schema
 from workers.wiring import pick
 
 
@@ -128,7 +128,8 @@ def test_every_help_has_an_example(command: str) -> None:
 
 
 def test_the_exported_schema_is_the_committed_one() -> None:
-    """docs/topology.schema.json is what editors read."""
+    """docs/topology.schema.json is what editors read, docs/topology.md what people do."""
+    assert (ROOT / "docs" / "topology.md").read_text() == describe()
     done = workers("schema")
 
     assert json.loads(done.stdout) == json_schema()

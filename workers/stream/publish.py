@@ -112,15 +112,16 @@ class _Producing:
     def _connect(self) -> Producer:
         # Never close(): it waits for ever while brokers are down. Dropping the reference does not.
         self._producer = None
-        self._undelivered = []
         self._log = ClientLog(self._journal, self._clock)
-        with translated("making a producer"):
-            config = {**self._config, "logger": self._log, "on_delivery": self._failed}
-            return Producer(config)
+        # Its own list: a producer left behind may still report.
+        self._undelivered = undelivered = list[tuple[KafkaError, str]]()
 
-    def _failed(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self._undelivered.append((error, message.topic() or ""))
+        def failed(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                undelivered.append((error, message.topic() or ""))
+
+        with translated("making a producer"):
+            return Producer({**self._config, "logger": self._log, "on_delivery": failed})
 
     def _open(self) -> Producer:
         if self._producer is None:
@@ -145,10 +146,9 @@ class _Producing:
                         self._clock.monotonic(), "waiting for room in the producer's queue"
                     )
 
-    def _explain(self, error: WorkersError) -> WorkersError:
+    def _explain(self, error: WorkersError, producer: Producer) -> WorkersError:
         """The first record that failed tells more than the transaction it made fail."""
-        if self._producer is not None:
-            self._producer.poll(0)
+        producer.poll(0)
         purged = (KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE)
         for undelivered, topic in self._undelivered:
             if undelivered.code() in purged or isinstance(error, Fenced):
@@ -172,7 +172,7 @@ class TransactionalPublisher(_Producing):
     def publish(self, work: Work) -> None:
         """See `Publisher`."""
         producer = self._open()
-        self._undelivered = []
+        self._undelivered.clear()
         began = self._clock.monotonic()
         try:
             with translated("publishing a batch"):
@@ -187,7 +187,8 @@ class TransactionalPublisher(_Producing):
                 self._at("offsets")
                 self._commit(producer, work)
         except WorkersError as error:
-            raise self._judge(error, self._clock.monotonic() - began) from error
+            seconds = self._clock.monotonic() - began
+            raise self._judge(error, seconds, producer) from error
 
     def _fill_transaction(self, producer: Producer, work: Work) -> None:
         try:
@@ -244,7 +245,7 @@ class TransactionalPublisher(_Producing):
         """Seconds after which the broker ends a transaction."""
         return float(self._config["transaction.timeout.ms"]) / 1000
 
-    def _judge(self, error: WorkersError, seconds: float) -> WorkersError:
+    def _judge(self, error: WorkersError, seconds: float, producer: Producer) -> WorkersError:
         """Fenced by the broker's clock, or by another process?"""
         if isinstance(error, Fenced):
             if seconds >= self._timeout:
@@ -254,7 +255,7 @@ class TransactionalPublisher(_Producing):
                 f"{error}: another process runs as {name}. Give every replica its own `instance` "
                 "and run each once"
             )
-        return self._explain(error)
+        return self._explain(error, producer)
 
 
 class AcknowledgedPublisher(_Producing):
@@ -270,7 +271,7 @@ class AcknowledgedPublisher(_Producing):
     def publish(self, work: Work) -> None:
         """See `Publisher`."""
         producer = self._open()
-        self._undelivered = []
+        self._undelivered.clear()
         try:
             with translated("publishing a batch"):
                 self._at("begun")
@@ -282,7 +283,7 @@ class AcknowledgedPublisher(_Producing):
             if self._undelivered:
                 raise Retry("a record was not acknowledged")
         except WorkersError as error:
-            raise self._explain(error) from error
+            raise self._explain(error, producer) from error
 
 
 def topic_partitions(topic: str, offsets: Mapping[int, int]) -> list[TopicPartition]:

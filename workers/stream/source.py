@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from workers.enrich.batch import Batch
-from workers.errors import Halt
+from workers.errors import Halt, Retry
 from workers.stream.clock import Clock
 from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
@@ -151,10 +151,11 @@ class Source:
             while (wait := deadline - self._clock.monotonic()) > 0:
                 self._serve(min(wait, 0.1))
             self._consumer.resume(self._partitions(self._assigned - self._stopped.keys()))
-        except KafkaException as error:
-            # A partition may leave between the callback and here; the next poll sees the rest.
+        except (KafkaException, Retry) as error:
+            # A partition may leave between the callback and here, or a question go unanswered. Who
+            # idles looks at owns() afterwards, and rewinds.
             self._strayed = True
-            self._journal.info(Event.CLIENT, line=error.args[0].str())
+            self._journal.info(Event.UNWELL, why=str(error))
 
     def _serve(self, seconds: float) -> None:
         for message in self._consumer.consume(1, seconds):

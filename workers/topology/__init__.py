@@ -1,5 +1,6 @@
 """What topology.yaml may say, and reading it."""
 
+from workers.topology.describe import describe
 from workers.topology.load import load
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.worker import (
@@ -26,6 +27,7 @@ __all__ = [
     "Topology",
     "Unframed",
     "Worker",
+    "describe",
     "json_schema",
     "load",
 ]
