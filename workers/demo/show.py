@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.live import Live
 
@@ -45,14 +46,25 @@ def show(*, topology: Path, kafka: bool, events: int, plain: bool) -> ExitCode:
     )
     kind = "Apache Kafka" if kafka else "embedded broker (librdkafka's mock cluster)"
     with _broker(kafka=kafka) as broker:
-        for topic in topics_of(worker).values():
-            broker.create_topic(topic, PARTITIONS)
+        _create_topics(broker, worker)
         servers = broker.bootstrap_servers
         console.print(f"{kind} at {servers}; starting `workers run {worker.name}` …")
         stage = _Stage(console, root, worker, servers, sent)
         with _running(topology, worker, servers) as child:
             state, seconds = _watch(stage, child, plain=plain)
     return summary(console, root, worker, sent, state, seconds)
+
+
+def _create_topics(broker: EmbeddedBroker | RealKafka, worker: Worker) -> None:
+    for topic in topics_of(worker).values():
+        try:
+            broker.create_topic(topic, PARTITIONS)
+        except KafkaException as error:
+            raise ClientHalt(
+                f"the demo makes its own topics, and {topic} could not be made on "
+                f"{broker.bootstrap_servers}: {error.args[0].str()}; delete the demo's topics of an "
+                "earlier run, or use another cluster"
+            ) from error
 
 
 @contextmanager

@@ -56,10 +56,12 @@ def summary(
     _dead_letters(console, state)
     once = len(state.ids) == state.enriched
     adds_up = state.sent == state.out and once and len(state.dead) == len(sent.broken)
+    # A rate over less than a second says nothing.
+    rate = f", {_rate(state, seconds):,.0f} events/s" if seconds >= 1 else ""
     console.print(
         f"\n{state.sent:,} records in = {state.enriched:,} enriched + {len(state.dead)} dead "
         f"letters; every decision id {'once' if once else 'NOT once'}. "
-        f"{seconds:.1f} s, {_rate(state, seconds):,.0f} events/s."
+        f"{seconds:.1f} s{rate}."
     )
     console.print(
         f"Decisions: {', '.join(f'{k} {v:,}' for k, v in sorted(state.decisions.items()))}. "
