@@ -73,6 +73,11 @@ class Zygote:
         self._pid = 0
         self._over = threading.Event()
 
+    @property
+    def pid(self) -> int:
+        """Of the life under way."""
+        return self._pid
+
     def begin(self, failpoint: str, count: int) -> None:
         """Start a life."""
         assert self._process.stdin is not None

@@ -62,8 +62,8 @@ def _create_topics(broker: EmbeddedBroker | RealKafka, worker: Worker) -> None:
         except KafkaException as error:
             raise ClientHalt(
                 f"the demo makes its own topics, and {topic} could not be made on "
-                f"{broker.bootstrap_servers}: {error.args[0].str()}; delete the topics of an earlier "
-                "run, or use another cluster"
+                f"{broker.bootstrap_servers}: {error.args[0].str()}; delete what an earlier run "
+                "left, or use another cluster"
             ) from error
 
 

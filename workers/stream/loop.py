@@ -40,8 +40,8 @@ class CautionState:
         self.until, self.left = batch.next_offsets(), len(batch)
         self.limit = max(1, self.left // 2)
 
-    def passed(self, batch: Batch, assigned: Collection[int]) -> None:
-        """This batch is committed; `assigned` are the partitions that are still ours."""
+    def passed(self, batch: Batch, readable: Collection[int]) -> None:
+        """This batch is committed; `readable` are the partitions that are ours and not stopped."""
         if not self.until:
             return
         until = self.until
@@ -51,11 +51,15 @@ class CautionState:
         self.until = {
             partition: end
             for partition, end in until.items()
-            if ends.get(partition, 0) < end and partition in assigned
+            if ends.get(partition, 0) < end and partition in readable
         }
         self.limit = max(1, self.left // 2)
         if not self.until:
-            self.refused, self.limit, self.left = {}, self.largest, 0
+            self.end()
+
+    def end(self) -> None:
+        """Whole batches again."""
+        self.until, self.refused, self.limit, self.left = {}, {}, self.largest, 0
 
     def apply(self, outcomes: Outcomes) -> Outcomes:
         """The outcomes, with the records known to be refused as rejections."""
@@ -110,6 +114,7 @@ class Loop:
         self._caution = CautionState(largest, largest)
         self._attempts = 1
         self._stopping = False
+        self._stop_by: float | None = None
         source.before_revoke = self._before_revoke
 
     @property
@@ -190,7 +195,9 @@ class Loop:
         if self._worker.delivery is Delivery.AT_LEAST_ONCE:
             self._source.commit(flight.polled, asynchronous=asynchronous)
         self._journal.committed(flight.outcomes)
-        self._caution.passed(flight.polled.batch, self._source.assigned)
+        self._caution.passed(
+            flight.polled.batch, self._source.assigned - self._source.stopped.keys()
+        )
         self._attempts = 1
 
     def _before_revoke(self) -> None:
@@ -198,21 +205,30 @@ class Loop:
 
         Called inside poll: never raises. A publish that fails is taken up by the next settle.
         """
-        if self._pending.wait(self._worker.drain_timeout) and self._pending.succeeded:
+        if self._pending.wait(self._budget()) and self._pending.succeeded:
             self._pending.result()
             self._settled(asynchronous=False)
+
+    def _budget(self) -> float:
+        """Seconds that may be waited for a publish: once stopping, what is left of them."""
+        if not self._stopping:
+            return self._worker.drain_timeout
+        now = self._clock.monotonic()
+        if self._stop_by is None:
+            self._stop_by = now + self._worker.drain_timeout
+        return max(0.0, self._stop_by - now)
 
     def _recover(self, unwell: Retry) -> None:
         """Nothing of the batch is committed, or that is not known: new producer, then rewind."""
         self._journal.counts.recoveries += 1
         self._attempts += 1
         self._journal.warn(Event.UNWELL, why=str(unwell))
-        flight = self._abandon()
+        flight, cause = self._abandon(unwell)
         began = self._clock.monotonic()
         for wait in self._waits(at_once=isinstance(unwell, Moved | Refused | TopicRefused)):
+            self._idle(wait)
             if self._stopping:
                 return
-            self._source.idle(wait)
             try:
                 self._publisher.renew()
                 self._source.rewind()
@@ -220,20 +236,40 @@ class Loop:
             except Retry as again:
                 self._journal.warn(Event.UNWELL, why=str(again))
         self._journal.info(Event.RECOVERED, seconds=round(self._clock.monotonic() - began, 3))
-        if flight is not None:
-            self._blame(unwell, flight)
+        if flight is not None and cause is not None:
+            self._blame(cause, flight)
 
-    def _abandon(self) -> _InFlight | None:
-        """Wait until the publisher's thread is out of the way; the batch that failed with it."""
-        self._pending.abandon()
-        while not self._pending.wait(PATIENCE) and not self._pending.hangs:
-            self._source.idle(PATIENCE)
-        if self._pending.succeeded:
-            # Something else failed, the batch under way did not.
-            self._settled(asynchronous=False)
+    def _idle(self, seconds: float) -> None:
+        """Wait, in the group, until it is time or the worker is to stop."""
+        until = self._clock.monotonic() + seconds
+        while True:
+            self._source.idle(min(PATIENCE, max(0.0, until - self._clock.monotonic())))
+            if self._stopping or self._clock.monotonic() >= until:
+                return
+
+    def _abandon(self, unwell: Retry) -> tuple[_InFlight | None, Retry | None]:
+        """Get the publisher's thread out of the way; the batch that failed with it, and its error.
+
+        Raises:
+            Halt: the publish under way ended so.
+        """
+        cause: Retry | None = unwell
+        if self._pending.busy:
+            # The failure is not the publish's, which may still go either way.
+            cause = None
+            self._pending.abandon()
+            while not self._pending.wait(PATIENCE) and not self._pending.hangs and self._budget():
+                self._source.idle(PATIENCE)
+            if self._pending.succeeded:
+                self._settled(asynchronous=False)
+            elif self._pending.wait(0):
+                try:
+                    self._pending.result()
+                except Retry as error:
+                    cause = error
         flight, self._in_flight = self._in_flight, None
         self._pending = Pending(self._publisher, self._clock)
-        return flight
+        return flight, cause
 
     def _blame(self, unwell: Retry, flight: _InFlight) -> None:
         """Find the record that is refused, or stop the partitions that need a refused topic."""
@@ -247,6 +283,8 @@ class Loop:
             elif flight.outcomes.rejected:
                 why = f"the dead letter of offset {batch.offsets[0]} is refused: {unwell}"
                 self._source.stop(batch.partitions[0], why)
+                self._caution.end()
+                return
             else:
                 reject = Reject(Verdict.OUTPUT, "refused_by_broker", str(unwell))
                 self._caution.refused[batch.partitions[0], batch.offsets[0]] = reject
@@ -274,21 +312,21 @@ class Loop:
     def _start(self) -> None:
         """Producer first: what its last life left open is ended before anything is read."""
         for wait in self._waits(at_once=True):
-            self._source.idle(wait)
+            self._idle(wait)
             if self._stopping:
                 return
             try:
                 self._publisher.renew()
+                self._source.open()
                 break
             except Retry as unwell:
                 self._journal.warn(Event.UNWELL, why=str(unwell))
-        self._source.open()
         self._journal.info(Event.STARTED, group=self._worker.group, topic=self._worker.input.topic)
 
     def _drain(self) -> None:
         """Commit what is under way, within the budget; what is not committed is read again."""
         self._journal.info(Event.STOPPING)
-        if self._pending.wait(self._worker.drain_timeout):
+        if self._pending.wait(self._budget()):
             try:
                 self._pending.result()
             except Retry as unwell:

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from workers.enrich.batch import Batch
 from workers.errors import ClientHalt
-from workers.stream.failures import translate, translated
+from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
 from workers.topology import FirstStart, Worker
 
@@ -58,19 +58,14 @@ class Positions:
 
     def advance(self, batch: Batch) -> Batch:
         """The batch without rows handed out before; the positions are after it then."""
-        expected = self.next
-        seen = [
-            row
-            for row, (partition, offset) in enumerate(
-                zip(batch.partitions, batch.offsets, strict=True)
-            )
-            if partition in expected and offset < expected[partition]
-        ]
-        if seen:
-            left_out = set(seen)
-            batch = batch.select([row for row in range(len(batch)) if row not in left_out])
-        expected.update(batch.next_offsets())
-        return batch
+        expected, fresh = self.next, list[int]()
+        places = zip(batch.partitions, batch.offsets, strict=True)
+        for row, (partition, offset) in enumerate(places):
+            # Within one poll a move may hand out the same records twice.
+            if offset >= expected.get(partition, 0):
+                expected[partition] = offset + 1
+                fresh.append(row)
+        return batch if len(fresh) == len(batch) else batch.select(fresh)
 
     def forget(self, partition: int) -> None:
         """The partition is another member's now."""
@@ -136,11 +131,17 @@ class Positions:
         except KafkaException as error:
             if error.args[0].code() != KafkaError._STATE:
                 raise translate(error.args[0], f"moving to {_name(place)}") from error
-            # Not active yet (librdkafka #3959): giving the offset with the assignment works.
-            with translated(f"moving to {_name(place)}"):
-                self._consumer.incremental_unassign([place])
-                self._consumer.incremental_assign([place])
+            self._assign_at(place)
         self.next[place.partition] = self._moved[place.partition] = place.offset
+
+    def _assign_at(self, place: TopicPartition) -> None:
+        """Not active yet (librdkafka #3959): giving the offset with the assignment works."""
+        try:
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([place])
+        except KafkaException as error:
+            # A rebalance is on its way; what it leaves us is positioned after it.
+            raise Moved(f"{_name(place)} cannot be moved now: {error.args[0].str()}") from error
 
 
 def _name(place: TopicPartition) -> str:

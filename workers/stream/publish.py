@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from workers.errors import ClientHalt, Fenced, Retry, WorkersError
 from workers.stream.clients import Config
 from workers.stream.clock import Clock
-from workers.stream.failures import TopicRefused, translate, translated
+from workers.stream.failures import Moved, TopicRefused, translate, translated
 from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.records import Record
 
@@ -134,6 +134,8 @@ class _Producing:
         for number, (topic, key, value, headers, stamp, partition) in enumerate(work.records):
             if number == half:
                 self._at("half")
+            if number % 500 == 0:
+                work.watch.pulse(self._clock.monotonic(), "producing")
             stamp = stamp if stamp > 0 else 0
             while True:
                 try:
@@ -146,11 +148,13 @@ class _Producing:
                         self._clock.monotonic(), "waiting for room in the producer's queue"
                     )
 
-    def _explain(self, error: WorkersError, producer: Producer) -> WorkersError:
+    def _explain(
+        self, error: WorkersError, producer: Producer, failed: list[tuple[KafkaError, str]]
+    ) -> WorkersError:
         """The first record that failed tells more than the transaction it made fail."""
         producer.poll(0)
         purged = (KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE)
-        for undelivered, topic in self._undelivered:
+        for undelivered, topic in failed:
             if undelivered.code() in purged or isinstance(error, Fenced):
                 continue
             cause = translate(undelivered, f"producing to {topic}")
@@ -161,18 +165,38 @@ class _Producing:
 class TransactionalPublisher(_Producing):
     """Exactly once: outputs, dead letters, decisions and offsets in one transaction."""
 
+    _starting: Producer | None = None
+    _proven = False
+    """Has this producer committed?"""
+    _doubted = False
+    """Was the last producer fenced before it ever committed?"""
+
     def renew(self) -> None:
         """See `Publisher`. Ends whatever transaction the old producer left open."""
-        producer = self._connect()
-        with translated("initialising transactions"):
+        self._producer = self._initialised()
+        self._proven = False
+
+    def _initialised(self) -> Producer:
+        """A producer whose transactions are initialised.
+
+        One whose initialisation only took too long is kept and resumed: had we made another, its
+        request, coming late, would fence the new one.
+        """
+        producer = self._starting or self._connect()
+        self._starting = None
+        try:
             # In one slice: the caller polls the consumer between two tries.
             producer.init_transactions(SLICE)
-        self._producer = producer
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT and error.args[0].retriable():
+                self._producer, self._starting = None, producer
+            raise translate(error.args[0], "initialising transactions") from error
+        return producer
 
     def publish(self, work: Work) -> None:
         """See `Publisher`."""
-        producer = self._open()
-        self._undelivered.clear()
+        producer, failed = self._open(), self._undelivered
+        failed.clear()
         began = self._clock.monotonic()
         try:
             with translated("publishing a batch"):
@@ -188,7 +212,7 @@ class TransactionalPublisher(_Producing):
                 self._commit(producer, work)
         except WorkersError as error:
             seconds = self._clock.monotonic() - began
-            raise self._judge(error, seconds, producer) from error
+            raise self._judge(self._explain(error, producer, failed), seconds) from error
 
     def _fill_transaction(self, producer: Producer, work: Work) -> None:
         try:
@@ -205,6 +229,7 @@ class TransactionalPublisher(_Producing):
         self._at("committing")
         self._finish(work, "committing", producer.commit_transaction)
         self._at("committed")
+        self._proven, self._doubted = True, False
         producer.poll(0)
         if self._log.suspect or self._clock.monotonic() - began >= SOCKET_TIMEOUT:
             # Committed; but an EndTxn may still be on its way and must not meet the next one.
@@ -216,10 +241,12 @@ class TransactionalPublisher(_Producing):
             # Left for hung, this thread must not touch the producer made since.
             work.watch.pulse(self._clock.monotonic(), "replacing a producer")
             try:
-                self.renew()
+                fresh = self._initialised()
             except Retry as unwell:
                 self._journal.warn(Event.UNWELL, why=str(unwell))
             else:
+                work.watch.pulse(self._clock.monotonic(), "replacing a producer")
+                self._producer = fresh
                 return
 
     def _finish(self, work: Work, doing: str, call: Callable[[float], Any]) -> None:
@@ -245,17 +272,20 @@ class TransactionalPublisher(_Producing):
         """Seconds after which the broker ends a transaction."""
         return float(self._config["transaction.timeout.ms"]) / 1000
 
-    def _judge(self, error: WorkersError, seconds: float, producer: Producer) -> WorkersError:
-        """Fenced by the broker's clock, or by another process?"""
-        if isinstance(error, Fenced):
-            if seconds >= self._timeout:
-                return Retry(f"the transaction was open for {seconds:.0f} s, over its timeout")
-            name = self._config["transactional.id"]
-            return Fenced(
-                f"{error}: another process runs as {name}. Give every replica its own `instance` "
-                "and run each once"
-            )
-        return self._explain(error, producer)
+    def _judge(self, error: WorkersError, seconds: float) -> WorkersError:
+        """Fenced by the broker's clock, by a late request of our own, or by another process?"""
+        if not isinstance(error, Fenced):
+            return error
+        if seconds >= self._timeout:
+            return Retry(f"the transaction was open for {seconds:.0f} s, over its timeout")
+        if not self._proven and not self._doubted:
+            self._doubted = True
+            return Moved("fenced before the first commit; once that may have been ourselves")
+        name = self._config["transactional.id"]
+        return Fenced(
+            f"{error}: another process runs as {name}. Give every replica its own `instance` "
+            "and run each once"
+        )
 
 
 class AcknowledgedPublisher(_Producing):
@@ -270,8 +300,8 @@ class AcknowledgedPublisher(_Producing):
 
     def publish(self, work: Work) -> None:
         """See `Publisher`."""
-        producer = self._open()
-        self._undelivered.clear()
+        producer, failed = self._open(), self._undelivered
+        failed.clear()
         try:
             with translated("publishing a batch"):
                 self._at("begun")
@@ -280,10 +310,10 @@ class AcknowledgedPublisher(_Producing):
                 while producer.flush(SLICE) > 0:
                     work.watch.pulse(self._clock.monotonic(), "waiting for acknowledgements")
                 self._at("committed")
-            if self._undelivered:
+            if failed:
                 raise Retry("a record was not acknowledged")
         except WorkersError as error:
-            raise self._explain(error, producer) from error
+            raise self._explain(error, producer, failed) from error
 
 
 def topic_partitions(topic: str, offsets: Mapping[int, int]) -> list[TopicPartition]:

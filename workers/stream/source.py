@@ -104,7 +104,12 @@ class Source:
         now = self._clock.now()
         with translated("reading the group's state"):
             metadata = self._consumer.consumer_group_metadata()
+            member = self._consumer.memberid()
         batch = self._positions.advance(to_batch(self._topic, now, messages))
+        if len(batch) and not member:
+            # The session ended and the callback that says so is still to come. Without a member id
+            # and a generation the broker fences nothing (ConsumerGroup.validateOffsetCommit).
+            raise Moved("the group has let this member go")
         return Polled(batch, self.epoch, metadata)
 
     def _consume(self, limit: int) -> list[KafkaMessage]:
@@ -118,6 +123,8 @@ class Source:
             for message in failed:
                 self._on_error(message)
             if failed:
+                # What was moved just now is read again from there, in the next poll.
+                limit = 0
                 got = [message for message in got if message.error() is None]
             found.extend(got)
             size += sum(map(len, got))
@@ -201,7 +208,12 @@ class Source:
             raise Moved(f"the position in {self._topic} [{partition}] is lost: {error.str()}")
 
     def stop(self, partition: int, why: str) -> None:
-        """Stop reading a partition, say why, try again after `stopped_partition_retry`."""
+        """Stop reading a partition, say why, try again after `stopped_partition_retry`.
+
+        Nothing where it is another member's by now.
+        """
+        if partition not in self._assigned:
+            return
         again = self._clock.monotonic() + self._worker.stopped_partition_retry
         self._stopped[partition] = _Stop(why, again)
         # Should it have left us this moment, or not obey: rows of a stopped partition are left out.

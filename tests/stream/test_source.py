@@ -1,0 +1,272 @@
+"""What the source hands out while partitions move, with a scripted client in place of Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
+
+from workers.errors import Retry
+from workers.stream.clock import SystemClock
+from workers.stream.failures import Moved
+from workers.stream.journal import Journal
+from workers.stream.loop import CautionState
+from workers.stream.messages import to_batch
+from workers.stream.source import Source
+from workers.topology import Topology
+from workers.wiring import pick
+
+
+class Record:
+    """A message as the client hands it out, or an error in place of one."""
+
+    def __init__(self, partition: int, offset: int, error: KafkaError | None = None) -> None:
+        self._place = (partition, offset)
+        self._error = error
+
+    def error(self) -> KafkaError | None:
+        """The error, if it is one."""
+        return self._error
+
+    def partition(self) -> int:
+        """Its partition."""
+        return self._place[0]
+
+    def offset(self) -> int:
+        """Its offset."""
+        return self._place[1]
+
+    def key(self) -> bytes:
+        """A key."""
+        return b"k"
+
+    def value(self) -> bytes:
+        """A value."""
+        return b"v"
+
+    def __len__(self) -> int:
+        return 1
+
+    def headers(self) -> None:
+        """None."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """A timestamp."""
+        return (1, 1)
+
+
+class Scripted:
+    """A consumer whose every `consume` is the next step of a script."""
+
+    def __init__(self) -> None:
+        self.steps: list[Callable[[], list[Record]]] = []
+        self.member = "member-1"
+        self.committed_offsets: dict[int, int] = {}
+        self.sought: list[tuple[int, int]] = []
+        self.unanswered = False
+        self.assign: Callable[[Any, list[TopicPartition]], None]
+        self.revoke: Callable[[Any, list[TopicPartition]], None]
+
+    def subscribe(self, _: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
+        """Keep the callbacks."""
+        self.assign, self.revoke, self.lost = on_assign, on_revoke, on_lost
+
+    def consume(self, _: int, __: float) -> list[Record]:
+        """The next step."""
+        return self.steps.pop(0)() if self.steps else []
+
+    def consumer_group_metadata(self) -> bytes:
+        """Something."""
+        return b""
+
+    def memberid(self) -> str:
+        """Empty once the session is over."""
+        return self.member
+
+    def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """As scripted."""
+        assert timeout > 0
+        if self.unanswered:
+            raise Retry("no answer")
+        for place in places:
+            place.offset = self.committed_offsets.get(place.partition, -1001)
+        return places
+
+    def get_watermark_offsets(self, _: TopicPartition, timeout: float) -> tuple[int, int]:
+        """A log of a hundred records."""
+        assert timeout > 0
+        return 0, 100
+
+    def commit(self, **_: Any) -> None:
+        """Accepted."""
+
+    def seek(self, place: TopicPartition) -> None:
+        """Remember it."""
+        self.sought.append((place.partition, place.offset))
+
+    def pause(self, _: list[TopicPartition]) -> None:
+        """Accepted."""
+
+    def resume(self, _: list[TopicPartition]) -> None:
+        """Accepted."""
+
+
+def places(*partitions: int) -> list[TopicPartition]:
+    """Partitions of the input."""
+    return [TopicPartition("flights", partition) for partition in partitions]
+
+
+def records(partition: int, *offsets: int) -> list[Record]:
+    """Messages of one partition."""
+    return [Record(partition, offset) for offset in offsets]
+
+
+@pytest.fixture
+def client() -> Scripted:
+    """The client."""
+    return Scripted()
+
+
+@pytest.fixture
+def source(topology: Topology, client: Scripted) -> Source:
+    """A source on it that owns partitions 0 and 1."""
+    clock = SystemClock()
+    consumer: Any = client
+    found = Source(consumer, pick(topology, None), clock, Journal(clock))
+    found.open()
+    client.assign(None, places(0, 1))
+    return found
+
+
+def test_a_batch_of_a_member_without_a_session_is_dropped(source: Source, client: Scripted) -> None:
+    """The broker fences nothing that comes without a member id and a generation."""
+    client.steps = [lambda: records(0, 1, 2)]
+    client.member = ""
+
+    with pytest.raises(Moved, match="let this member go"):
+        source.poll(10)
+
+
+def test_records_handed_out_twice_in_one_poll_count_once(source: Source, client: Scripted) -> None:
+    """A move in the middle of a poll reads the same records again."""
+    client.committed_offsets = {1: 5}
+    lost = Record(0, -1001, KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    client.steps = [lambda: [lost, *records(1, 5, 6, 7)], lambda: records(1, 5, 6, 7, 8)]
+
+    first, second = source.poll(10).batch, source.poll(10).batch
+
+    assert [*first.offsets, *second.offsets] == [5, 6, 7, 8]
+    assert (0, 0) in client.sought
+
+
+def test_rows_of_a_partition_taken_in_the_poll_leave_the_batch(
+    source: Source, client: Scripted
+) -> None:
+    """And the epoch says that the batch before is not to be published any more."""
+    client.steps = [lambda: records(0, 1, 2) + records(1, 4)]
+    before = source.poll(10)
+
+    def rebalance() -> list[Record]:
+        client.revoke(None, places(0))
+        return records(0, 3) + records(1, 5)
+
+    client.steps = [rebalance]
+    after = source.poll(10)
+
+    assert (after.batch.partitions, after.batch.offsets) == ([1], [5])
+    assert not source.owns(before)
+    assert source.owns(after)
+
+
+def test_a_partition_taken_and_given_back_in_one_poll_is_read_again(
+    source: Source, client: Scripted
+) -> None:
+    """What was dropped of it must not be skipped."""
+    client.committed_offsets = {0: 1}
+
+    def rebalance() -> list[Record]:
+        client.revoke(None, places(0))
+        client.assign(None, places(0))
+        return records(0, 1, 2)
+
+    client.steps = [rebalance]
+    polled = source.poll(10)
+
+    assert polled.batch.offsets == []
+    assert client.sought == [(0, 1)]
+
+
+def test_a_record_that_strays_in_while_idling_makes_the_batch_void(
+    source: Source, client: Scripted
+) -> None:
+    """From a partition assigned during the wait: it would be skipped."""
+    polled = source.poll(10)
+    client.steps = [lambda: records(0, 1)]
+
+    source.idle(0.05)
+
+    assert not source.owns(polled)
+    source.rewind()
+    assert source.owns(polled)
+
+
+def test_an_unanswered_question_while_idling_is_no_end(source: Source, client: Scripted) -> None:
+    """The loop rewinds after it; nothing is raised out of a wait."""
+    polled = source.poll(10)
+    client.unanswered = True
+    client.steps = [lambda: [Record(0, -1001, KafkaError(KafkaError._AUTO_OFFSET_RESET))]]
+
+    source.idle(0.05)
+
+    assert not source.owns(polled)
+
+
+def test_a_partition_of_another_member_is_not_stopped(source: Source, client: Scripted) -> None:
+    """It may be given back before the stop is over."""
+    client.revoke(None, places(0))
+
+    source.stop(0, "because")
+    source.stop(1, "because")
+
+    assert source.stopped == {1: "because"}
+
+
+def test_rows_of_a_stopped_partition_are_left_out(source: Source, client: Scripted) -> None:
+    """Should pausing not have been heard."""
+    source.stop(0, "because")
+    client.steps = [lambda: records(0, 1) + records(1, 1)]
+
+    assert source.poll(10).batch.partitions == [1]
+
+
+def test_caution_finds_the_record_and_ends() -> None:
+    """A binary search: about two steps a halving, and whole batches again afterwards."""
+    bad, offset, steps = 123, 0, 0
+    caution = CautionState(4000, 4000)
+    while offset < 300:
+        size = min(caution.limit, 300 - offset)
+        messages: Any = records(0, *range(offset, offset + size))
+        batch = to_batch("t", 0, messages)
+        steps += 1
+        if offset <= bad < offset + size and size > 1:
+            caution.narrow(batch)
+        else:
+            offset += size
+            caution.passed(batch, {0})
+
+    assert steps <= 30
+    assert caution.limit == 4000
+
+
+def test_caution_does_not_wait_for_a_stopped_partition() -> None:
+    """The others would go on one record a batch."""
+    caution = CautionState(4000, 4000)
+    zero: Any = records(0, 1, 2)
+    one: Any = records(1, 1)
+    caution.narrow(to_batch("t", 0, zero))
+
+    caution.passed(to_batch("t", 0, one), {1})
+
+    assert caution.limit == 4000
