@@ -65,6 +65,7 @@ class Scripted:
         self.member = "member-1"
         self.committed_offsets: dict[int, int] = {}
         self.sought: list[tuple[int, int]] = []
+        self.begun: list[tuple[int, int]] = []
         self.unanswered = False
         self.assign: Callable[[Any, list[TopicPartition]], None]
         self.revoke: Callable[[Any, list[TopicPartition]], None]
@@ -105,6 +106,10 @@ class Scripted:
     def seek(self, place: TopicPartition) -> None:
         """Remember it."""
         self.sought.append((place.partition, place.offset))
+
+    def incremental_assign(self, given: list[TopicPartition]) -> None:
+        """Accepted: what has an offset begins there."""
+        self.begun.extend((place.partition, place.offset) for place in given)
 
     def pause(self, _: list[TopicPartition]) -> None:
         """Accepted."""
@@ -147,6 +152,26 @@ def test_a_batch_of_a_member_without_a_session_is_dropped(source: Source, client
 
     with pytest.raises(Moved, match="let this member go"):
         source.poll(10)
+
+
+def test_a_first_start_comes_with_the_assignment(source: Source, client: Scripted) -> None:
+    """Without an offset at the beginning, else at what is committed."""
+    client.committed_offsets = {2: 7}
+
+    client.assign(None, places(2, 3))
+
+    assert client.begun == [(0, 0), (1, 0), (2, -1000), (3, 0)]
+
+
+def test_a_broker_that_does_not_answer_leaves_the_assignment_to_the_client(
+    source: Source, client: Scripted
+) -> None:
+    """Nothing is raised in a callback; the partition is ours all the same."""
+    client.unanswered = True
+
+    client.assign(None, places(2))
+
+    assert source.assigned == {0, 1, 2}
 
 
 def test_records_handed_out_twice_in_one_poll_count_once(source: Source, client: Scripted) -> None:
@@ -214,9 +239,10 @@ def test_a_record_that_strays_in_while_idling_makes_the_batch_void(
 
 def test_an_unanswered_question_while_idling_is_no_end(source: Source, client: Scripted) -> None:
     """The loop rewinds after it; nothing is raised out of a wait."""
-    polled = source.poll(10)
     client.unanswered = True
-    client.steps = [lambda: [Record(0, -1001, KafkaError(KafkaError._AUTO_OFFSET_RESET))]]
+    client.assign(None, places(2))
+    polled = source.poll(10)
+    client.steps = [lambda: [Record(2, -1001, KafkaError(KafkaError._AUTO_OFFSET_RESET))]]
 
     source.idle(0.05)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
 
 from workers.enrich.batch import Batch
 from workers.errors import ClientHalt
@@ -42,9 +42,42 @@ class Positions:
         """
         if not partitions:
             return
-        places = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+        for place in self._places(partitions)[0]:
+            self._seek(place)
+
+    def starts(self, partitions: Collection[int]) -> list[TopicPartition]:
+        """Partitions for an assignment: with an offset where the group begins, else at committed.
+
+        Raises:
+            Retry: the broker did not answer.
+            ClientHalt: the group never committed and `first_start` is fail.
+        """
+        places, started = self._places(partitions)
+        for place in places:
+            if place.partition in started:
+                self.next[place.partition] = self._moved[place.partition] = place.offset
+            else:
+                # The client asks again by itself, and waits for a transaction that is still open.
+                place.offset = OFFSET_STORED
+        return places
+
+    def learn(self, partition: int) -> None:
+        """Find out where the group stands in a partition of which nothing was read yet.
+
+        Raises:
+            Retry: or ClientHalt, as `starts`.
+        """
+        places, started = self._places([partition])
+        if started:
+            self._seek(places[0])
+        else:
+            self.next[partition] = places[0].offset
+
+    def _places(self, partitions: Collection[int]) -> tuple[list[TopicPartition], set[int]]:
+        """Where each is read from, and which of them begin; their start is committed at once."""
+        asked = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
         with translated("reading committed offsets"):
-            committed = self._consumer.committed(places, timeout=ASK)
+            committed = self._consumer.committed(asked, timeout=ASK)
         started = []
         for place in committed:
             if place.error is not None:
@@ -53,8 +86,7 @@ class Positions:
                 place.offset = self._first_offset(place)
                 started.append(place)
         self._commit(started)
-        for place in committed:
-            self._seek(place)
+        return committed, {place.partition for place in started}
 
     def advance(self, batch: Batch) -> Batch:
         """The batch without rows handed out before; the positions are after it then."""
@@ -135,7 +167,10 @@ class Positions:
         self.next[place.partition] = self._moved[place.partition] = place.offset
 
     def _assign_at(self, place: TopicPartition) -> None:
-        """Not active yet (librdkafka #3959): giving the offset with the assignment works."""
+        """Not active (librdkafka #3959): after a reset error only an assignment starts it again.
+
+        Rare: a partition gets its first offset with its assignment.
+        """
         try:
             self._consumer.incremental_unassign([place])
             self._consumer.incremental_assign([place])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -152,7 +153,9 @@ class _Producing:
         self, error: WorkersError, producer: Producer, failed: list[tuple[KafkaError, str]]
     ) -> WorkersError:
         """The first record that failed tells more than the transaction it made fail."""
-        producer.poll(0)
+        with suppress(KafkaException):
+            # Only to be told of failed records; a producer with a fatal error raises it here too.
+            producer.poll(0)
         purged = (KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE)
         for undelivered, topic in failed:
             if undelivered.code() in purged or isinstance(error, Fenced):

@@ -67,6 +67,7 @@ class Source:
         self._taken: set[int] = set()
         self._strayed = False
         self._subscribed = False
+        self._halt: Halt | None = None
 
     @property
     def assigned(self) -> frozenset[int]:
@@ -119,6 +120,8 @@ class Source:
         while True:
             with translated(f"polling {self._topic}"):
                 got = self._consumer.consume(min(CHUNK, limit - len(found)), wait)
+            if self._halt is not None:
+                raise self._halt
             failed = [message for message in got if message.error() is not None]
             for message in failed:
                 self._on_error(message)
@@ -199,10 +202,8 @@ class Source:
     def _on_reset(self, partition: int, error: KafkaError) -> None:
         """No usable offset: the group's first start, or retention overtook it."""
         if partition not in self._positions.next:
-            # The others without a position have none for the same reason: one wait for them all.
-            known = self._positions.next.keys() | self._stopped.keys()
-            self._positions.to_committed(self._assigned - known)
-        elif (why := self._positions.overtaken(partition)) is not None:
+            self._positions.learn(partition)
+        if (why := self._positions.overtaken(partition)) is not None:
             self.stop(partition, why)
         elif not self._positions.again(partition):
             raise Moved(f"the position in {self._topic} [{partition}] is lost: {error.str()}")
@@ -266,6 +267,15 @@ class Source:
         numbers = [place.partition for place in places]
         self._assigned.update(numbers)
         self._journal.info(Event.ASSIGNED, partitions=numbers)
+        if not places:
+            return
+        try:
+            self._consumer.incremental_assign(self._positions.starts(numbers))
+        except Halt as halt:
+            self._halt = halt
+        except (KafkaException, Retry) as error:
+            # The client assigns by itself then, and says where it found no offset.
+            self._journal.warn(Event.UNWELL, why=str(error))
 
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.before_revoke()
