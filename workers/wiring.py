@@ -13,7 +13,8 @@ from confluent_kafka.admin import AdminClient
 from workers import __version__
 from workers.contracts.directory import ContractDirectory
 from workers.contracts.schema import SchemaLimits
-from workers.enrich.path import Enricher, Policy
+from workers.enrich.path import Enricher
+from workers.enrich.policy import Policy
 from workers.errors import BrokerUnreachable, ClientHalt, Halt, ModelError, TopologyError
 from workers.models.bundle import read_bundle
 from workers.models.model import Model

@@ -15,7 +15,8 @@ import pytest
 from workers.contracts.directory import ContractDirectory
 from workers.contracts.framing import frame
 from workers.enrich.batch import Batch
-from workers.enrich.path import Enricher, Policy
+from workers.enrich.path import Enricher
+from workers.enrich.policy import Policy
 from workers.errors import ContractError, Halt, Verdict
 from workers.models.bundle import Bundle
 from workers.models.model import Model

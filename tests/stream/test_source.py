@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from workers.errors import Retry
+from workers.stream.caution import CautionState
 from workers.stream.clock import SystemClock
 from workers.stream.failures import Moved
 from workers.stream.journal import Journal
-from workers.stream.loop import CautionState
 from workers.stream.messages import to_batch
 from workers.stream.source import Source
 from workers.topology import Topology

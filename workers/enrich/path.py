@@ -14,23 +14,10 @@ from workers.contracts.derive import enrichment_block, is_derived
 from workers.contracts.directory import Contracts, Registered
 from workers.contracts.framing import PREFIX, SchemaKey, frame, locate
 from workers.enrich.batch import Batch, Outcomes, Rejection
+from workers.enrich.policy import Policy
 from workers.errors import ContractError, Halt, Reject, Verdict
 from workers.models.model import Model, Scored, model_rejection
 from workers.topology import OnModelFailure, Tombstones, Unframed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What a worker's topology says of its path."""
-
-    worker: str
-    input_subject: str
-    output_subject: str
-    decisions_subject: str | None = None
-    tombstones: Tombstones = Tombstones.FORWARD
-    unframed: Unframed = Unframed.DEAD_LETTER
-    on_model_failure: OnModelFailure = OnModelFailure.FALLBACK
-    max_payload: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,75 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from workers.enrich.batch import Batch, Outcomes
 from workers.errors import Reject, Retry, Verdict
+from workers.stream.caution import CautionState
 from workers.stream.clock import Clock
 from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
-from workers.stream.outgoing import Outgoing, held_to_size, refused
-from workers.stream.publish import HANG, Failpoint, Pending, Publisher, Work, nowhere
+from workers.stream.outgoing import Outgoing, held_to_size
+from workers.stream.pending import HANG, Pending
+from workers.stream.publish import Failpoint, Publisher, nowhere
 from workers.stream.source import Polled, Source
+from workers.stream.work import Work
 from workers.topology import Delivery, Worker
 
 PATIENCE = 0.5
 """Seconds the loop waits for a publish before it pauses the partitions and keeps polling."""
-
-
-@dataclass(slots=True)
-class CautionState:
-    """After a refused batch: smaller batches until the refused record in it is found and past.
-
-    `until` holds where the refused batch ends, by partition; `left` how many of its rows are still
-    to be settled. Each refusal halves, each success leaves half of the rest: a binary search.
-    """
-
-    largest: int
-    limit: int
-    until: dict[int, int] = field(default_factory=dict)
-    left: int = 0
-    refused: dict[tuple[int, int], Reject] = field(default_factory=dict)
-
-    def narrow(self, batch: Batch) -> None:
-        """The refused record is somewhere in `batch`."""
-        self.until, self.left = batch.next_offsets(), len(batch)
-        self.limit = max(1, self.left // 2)
-
-    def passed(self, batch: Batch, readable: Collection[int]) -> None:
-        """This batch is committed; `readable` are the partitions that are ours and not stopped."""
-        if not self.until:
-            return
-        until = self.until
-        rows = zip(batch.partitions, batch.offsets, strict=True)
-        self.left -= sum(offset < until.get(partition, 0) for partition, offset in rows)
-        ends = batch.next_offsets()
-        self.until = {
-            partition: end
-            for partition, end in until.items()
-            if ends.get(partition, 0) < end and partition in readable
-        }
-        self.limit = max(1, self.left // 2)
-        if not self.until:
-            self.end()
-
-    def end(self) -> None:
-        """Whole batches again."""
-        self.until, self.refused, self.limit, self.left = {}, {}, self.largest, 0
-
-    def apply(self, outcomes: Outcomes) -> Outcomes:
-        """The outcomes, with the records known to be refused as rejections."""
-        if not self.refused:
-            return outcomes
-        batch = outcomes.batch
-        rows = {
-            row: self.refused[batch.partitions[row], batch.offsets[row]]
-            for row in outcomes.enriched
-            if (batch.partitions[row], batch.offsets[row]) in self.refused
-        }
-        return refused(outcomes, rows) if rows else outcomes
 
 
 @dataclass(frozen=True, slots=True)

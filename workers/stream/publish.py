@@ -9,26 +9,22 @@ transaction (Jepsen, bufstream-0.1.0; librdkafka speaks the old protocol, #5423)
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from workers.errors import ClientHalt, Fenced, Retry, WorkersError
 from workers.stream.clients import Config
 from workers.stream.clock import Clock
 from workers.stream.failures import Moved, TopicRefused, translate, translated
 from workers.stream.journal import ClientLog, Event, Journal
-from workers.stream.records import Record
+from workers.stream.work import Work
 
 SLICE = 5.0
 """Seconds a call into the client may take before we look whether anyone still waits for it."""
-HANG = SLICE + 10.0
-"""Seconds without a sign of life after which a call into the client counts as hung."""
 SOCKET_TIMEOUT = 60.0
 """librdkafka's `socket.timeout.ms`: a commit as slow as this has sent EndTxn twice."""
 Failpoint = Callable[[str], None]
@@ -37,37 +33,6 @@ Failpoint = Callable[[str], None]
 
 def nowhere(_: str) -> None:
     """No failpoint."""
-
-
-@dataclass(slots=True)
-class WatchState:
-    """What a publish and the one who waits for it tell each other.
-
-    `abandoned`: nobody waits any more. `seen`: when the publish last showed that it is alive.
-    """
-
-    abandoned: threading.Event = field(default_factory=threading.Event)
-    seen: float = 0.0
-
-    def pulse(self, now: float, doing: str) -> None:
-        """Alive; and raise `Retry` when nobody waits any more."""
-        self.seen = now
-        if self.abandoned.is_set():
-            raise Retry(f"abandoned while {doing}")
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A batch's records, how many they are, and the input offsets that they settle.
-
-    `metadata` is the group's as it was when the batch was polled.
-    """
-
-    records: Iterable[Record]
-    count: int
-    offsets: list[TopicPartition]
-    metadata: Any
-    watch: WatchState = field(default_factory=WatchState)
 
 
 class Publisher(Protocol):
@@ -317,82 +282,3 @@ class AcknowledgedPublisher(_Producing):
                 raise Retry("a record was not acknowledged")
         except WorkersError as error:
             raise self._explain(error, producer, failed) from error
-
-
-def topic_partitions(topic: str, offsets: Mapping[int, int]) -> list[TopicPartition]:
-    """The client's form of offsets."""
-    return [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-
-
-class Pending:
-    """One publish at a time, in a thread of its own, so that the next batch is scored meanwhile.
-
-    A call into the client may hang past its timeout: `send_offsets_to_transaction` does, for ever,
-    when the group's coordinator was gone for a while (librdkafka #5456, #5511). The thread is left
-    behind then; what it may still do is fenced by the next producer.
-    """
-
-    def __init__(self, publisher: Publisher, clock: Clock) -> None:
-        """Nothing runs before `start`."""
-        self._publisher = publisher
-        self._clock = clock
-        self._thread: threading.Thread | None = None
-        self._work: Work | None = None
-        self._error: BaseException | None = None
-        self._began = 0.0
-
-    @property
-    def busy(self) -> bool:
-        """Has a publish been started whose result nobody took?"""
-        return self._thread is not None
-
-    @property
-    def hangs(self) -> bool:
-        """Has a publish shown no sign of life for so long that it never will?"""
-        if self._work is None or self._thread is None or not self._thread.is_alive():
-            return False
-        seen = max(self._began, self._work.watch.seen)
-        return self._clock.monotonic() - seen > HANG
-
-    @property
-    def succeeded(self) -> bool:
-        """Is a publish over, and well?"""
-        over = self._thread is not None and not self._thread.is_alive()
-        return over and self._error is None
-
-    def start(self, work: Work) -> None:
-        """Publish; `result` says how it went."""
-        if self._thread is not None:
-            raise ClientHalt("two publishes at once: a bug in the loop")
-        self._error, self._work, self._began = None, work, self._clock.monotonic()
-        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
-        self._thread.start()
-
-    def _run(self, work: Work) -> None:
-        try:
-            self._publisher.publish(work)
-        except BaseException as error:  # noqa: BLE001  carried over to the thread that waits
-            self._error = error
-
-    def abandon(self) -> None:
-        """Nobody waits any more."""
-        if self._work is not None:
-            self._work.watch.abandoned.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Is it over? Waits so long at most."""
-        if self._thread is None:
-            return True
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def result(self) -> None:
-        """Take the result of a publish that is over.
-
-        Raises:
-            Retry: or Halt: what `publish` raised.
-        """
-        self._thread = self._work = None
-        error, self._error = self._error, None
-        if error is not None:
-            raise error

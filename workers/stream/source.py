@@ -22,7 +22,7 @@ from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
 from workers.stream.messages import to_batch
 from workers.stream.positions import Positions
-from workers.stream.publish import topic_partitions
+from workers.stream.work import topic_partitions
 from workers.topology import Worker
 
 CHUNK = 1000
