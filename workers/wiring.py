@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from workers import __version__
@@ -23,7 +23,7 @@ from workers.stream.clients import common, consumer_config, instance_name, produ
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.deadletters import Origin
 from workers.stream.failures import translate
-from workers.stream.journal import ClientLog, Journal
+from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
 from workers.stream.publish import (
@@ -34,7 +34,7 @@ from workers.stream.publish import (
     nowhere,
 )
 from workers.stream.source import Source
-from workers.topology import Broker, Delivery, Topology, Worker
+from workers.topology import Broker, Delivery, Partitioning, Topology, Worker
 
 
 def configure_logging(*, debug: bool = False) -> None:
@@ -120,7 +120,8 @@ def check_broker(broker: Broker, worker: Worker) -> None:
 
     Raises:
         BrokerUnreachable: no broker answered within `broker.connect_timeout`.
-        ClientHalt: the broker refuses us, or a topic is missing; all missing ones are named.
+        ClientHalt: the broker refuses us; a topic is missing, all missing ones are named; or the
+            output has too few partitions to take the input's numbers.
     """
     clock = SystemClock()
     log = ClientLog(Journal(clock, worker=worker.name), clock)
@@ -141,6 +142,12 @@ def check_broker(broker: Broker, worker: Worker) -> None:
     ]
     if missing:
         raise ClientHalt(f"missing on the cluster: {', '.join(missing)}; workers create no topic")
+    source, target = (len(known[t].partitions) for t in (worker.input.topic, worker.output.topic))
+    if worker.output.partitioning is Partitioning.SAME and target < source:
+        raise ClientHalt(
+            f"output.partitioning is same, but {worker.output.topic} has {target} partitions and "
+            f"{worker.input.topic} has {source}; add partitions, or write key"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +185,7 @@ def build_loop(
     )
     loop = Loop(
         worker=worker,
-        source=Source(
-            _consumer(topology, worker, slot, ClientLog(journal, clock)), worker, clock, journal
-        ),
+        source=Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal),
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enricher.enrich,
         outgoing=Outgoing(worker, origin),
@@ -191,10 +196,16 @@ def build_loop(
     return Running(loop, journal)
 
 
-def _consumer(topology: Topology, worker: Worker, slot: int, log: ClientLog) -> Consumer:
+def _consumer(
+    topology: Topology, worker: Worker, slot: int, journal: Journal, clock: Clock
+) -> Consumer:
+    def committed(error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is not None:
+            journal.warn(Event.COMMIT_FAILED, why=error.str())
+
     config = consumer_config(topology.broker, worker, slot)
     try:
-        return Consumer({**config, "logger": log})
+        return Consumer({**config, "logger": ClientLog(journal, clock), "on_commit": committed})
     except KafkaException as error:
         raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
 

@@ -22,7 +22,7 @@ from workers.testing import (
     produce,
 )
 from workers.testing.kafka import LocalProcess
-from workers.topology import Broker, Delivery, FirstStart, Protocol, Topology, Worker
+from workers.topology import Broker, Delivery, FirstStart, Partitioning, Protocol, Topology, Worker
 from workers.wiring import check_broker, pick
 
 AnyBroker = EmbeddedBroker | RealKafka
@@ -249,6 +249,21 @@ def test_missing_topics_are_named_and_not_made(broker: AnyBroker, topology: Topo
         for role in absent:
             assert f"{role} topic absent.{role}" in str(halt.value)
         assert "only." not in str(halt.value)
+
+
+def test_too_few_partitions_for_the_same_numbers_is_a_clear_halt(
+    broker: AnyBroker, topology: Topology
+) -> None:
+    """Found at the start, not when the first record of the last partition comes."""
+    plain = pick(topology, None)
+    output = plain.output.model_copy(update={"partitioning": Partitioning.SAME})
+    top, worker = isolated(topology, plain.model_copy(update={"output": output}), broker)
+    broker.create_topic(f"wide.{worker.group}", 6)
+    wide = worker.input.model_copy(update={"topic": f"wide.{worker.group}"})
+
+    check_broker(top.broker, worker)
+    with pytest.raises(ClientHalt, match="has 4 partitions and wide"):
+        check_broker(top.broker, worker.model_copy(update={"input": wide}))
 
 
 def test_no_broker_is_a_clear_halt(topology: Topology) -> None:
