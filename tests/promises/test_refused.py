@@ -36,6 +36,7 @@ def test_an_enriched_event_over_the_limit_is_a_dead_letter(
         driver.stop()
 
     _, dead = split(reader.records, worker.dead_letter.topic)
+    assert sum(driver.journal.counts.decisions.values()) == 49
     assert [(r.header("__workers.code"), r.header("place")) for r in dead] == [
         ("output_too_large", "20")
     ]

@@ -73,7 +73,7 @@ class Outcomes:
     """What became of every row of a batch: exactly one of enriched, rejected, dropped.
 
     `enriched` maps row to the output value (None passes a tombstone on), `decisions` maps row to
-    the decision record's value.
+    the decision record's value, `decided` maps row to the decision.
     """
 
     batch: Batch
@@ -81,7 +81,7 @@ class Outcomes:
     rejected: dict[int, Rejection]
     dropped: frozenset[int]
     decisions: dict[int, bytes] = field(default_factory=dict)
-    bands: dict[str, int] = field(default_factory=dict)
+    decided: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counted = len(self.enriched) + len(self.rejected) + len(self.dropped)

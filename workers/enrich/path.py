@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from workers.contracts.codec import BlockEncoder, Decoded, Decoder, Route
-from workers.contracts.derive import enrichment_block, is_derived
-from workers.contracts.directory import Contracts, Registered
+from workers.contracts.codec import BlockEncoder, Decoded, Route
+from workers.contracts.derive import enrichment_block
+from workers.contracts.directory import Contracts
 from workers.contracts.framing import PREFIX, SchemaKey, frame, locate
 from workers.enrich.batch import Batch, Outcomes, Rejection
+from workers.enrich.binding import Version, bind, decision_frame
 from workers.enrich.policy import Policy
-from workers.errors import ContractError, Halt, Reject, Verdict
+from workers.errors import Halt, Reject, Verdict
 from workers.models.model import Model, Scored, model_rejection
 from workers.topology import OnModelFailure, Tombstones, Unframed
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """An input version that can be enriched."""
-
-    id: int
-    decoder: Decoder
-    prefix: bytes
 
 
 @dataclass(slots=True)
@@ -37,7 +28,7 @@ class _Ledger:
     rejected: dict[int, Rejection] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)
     decisions: dict[int, bytes] = field(default_factory=dict)
-    bands: Counter[str] = field(default_factory=Counter)
+    decided: dict[int, str] = field(default_factory=dict)
 
     def reject(self, row: int, reject: Reject, stage: str, schema_id: int | None = None) -> None:
         self.rejected[row] = Rejection(reject, stage, schema_id)
@@ -58,11 +49,11 @@ class Enricher:
         self.model = model
         self._contracts = contracts
         self._block = BlockEncoder(enrichment_block())
-        self._versions = self._bind()
+        self._versions = bind(policy, contracts, model.features)
         self._prefixes = {
             frame(key): version for key, version in self._versions.items() if isinstance(key, int)
         }
-        self._decision_prefix = self._decision_frame()
+        self._decision_prefix = decision_frame(policy, contracts)
 
     @property
     def routes(self) -> Mapping[int, Route]:
@@ -85,12 +76,12 @@ class Enricher:
             ledger.rejected,
             frozenset(ledger.dropped),
             ledger.decisions,
-            dict(ledger.bands),
+            ledger.decided,
         )
 
     def _by_version(
         self, batch: Batch, ledger: _Ledger
-    ) -> list[tuple[_Version, list[int], list[bytes]]]:
+    ) -> list[tuple[Version, list[int], list[bytes]]]:
         """Rows and bare datums of each schema; what has none gets its outcome here."""
         framed, others = self._framed(batch)
         values: list[Any] = batch.values
@@ -120,7 +111,7 @@ class Enricher:
         found.extend((self._versions[key], *group) for key, group in groups.items())
         return found
 
-    def _framed(self, batch: Batch) -> tuple[dict[bytes, tuple[_Version, list[int]]], list[int]]:
+    def _framed(self, batch: Batch) -> tuple[dict[bytes, tuple[Version, list[int]]], list[int]]:
         """Rows by the five bytes of a known schema id, and the others.
 
         What nearly every record is, without headers and framed, takes this way: one look-up a row.
@@ -171,7 +162,7 @@ class Enricher:
     def _enrich_version(
         self,
         batch: Batch,
-        version: _Version,
+        version: Version,
         rows: list[int],
         datums: list[bytes],
         ledger: _Ledger,
@@ -184,7 +175,8 @@ class Enricher:
         scored = self.model.score(decoded.table)
         keep = self._settle(scored, decoded, rows, version.id, ledger)
         places = [decoded.rows[index] for index in keep]
-        blocks = self._encode_blocks(batch, [rows[p] for p in places], keep, scored)
+        decided = self._decided(scored, keep)
+        blocks = self._encode_blocks(batch, [rows[p] for p in places], keep, scored, decided)
         prefix, decision_prefix = version.prefix, self._decision_prefix
         kept = [rows[place] for place in places]
         joined = [prefix + datums[p] + block for p, block in zip(places, blocks, strict=True)]
@@ -192,7 +184,7 @@ class Enricher:
         if decision_prefix is not None:
             decisions = [decision_prefix + block for block in blocks]
             ledger.decisions.update(zip(kept, decisions, strict=True))
-        ledger.bands.update(self._decided(scored, keep))
+        ledger.decided.update(zip(kept, decided, strict=True))
 
     def _settle(
         self,
@@ -217,7 +209,12 @@ class Enricher:
         return [index for index in range(len(decoded.rows)) if index not in refused]
 
     def _encode_blocks(
-        self, batch: Batch, rows: list[int], keep: list[int], scored: Scored
+        self,
+        batch: Batch,
+        rows: list[int],
+        keep: list[int],
+        scored: Scored,
+        decided: list[str],
     ) -> list[bytes]:
         manifest, count = self.model.manifest, len(rows)
         stem = f"{self.policy.worker}:{batch.topic}:"
@@ -231,7 +228,7 @@ class Enricher:
             "score": scores
             if failed is None
             else [None if f else s for f, s in zip(failed, scores, strict=True)],
-            "decision": self._decided(scored, keep),
+            "decision": decided,
             "fallback": np.zeros(count, dtype=bool) if failed is None else failed,
             "fallback_reason": None
             if failed is None
@@ -266,39 +263,3 @@ class Enricher:
             f"{self.policy.output_subject} derived from it; derive and release one"
         )
         return Reject(Verdict.CONTRACT, "no_derived_output", text)
-
-    def _bind(self) -> dict[SchemaKey, _Version]:
-        inputs = self._contracts.versions(self.policy.input_subject)
-        if not inputs:
-            raise ContractError(f"no contract named {self.policy.input_subject}")
-        bound: dict[SchemaKey, _Version] = {}
-        for source in inputs.values():
-            output = self._derived_from(source)
-            if output is None:
-                continue
-            self.model.features.check_fields(source.schema.field_names)
-            version = _Version(source.id, Decoder(source.schema), frame(output.id))
-            for key in source.keys:
-                bound[key] = version
-        if not bound:
-            raise ContractError(
-                f"no version of {self.policy.output_subject} is derived from any version of "
-                f"{self.policy.input_subject}; derive one and put it beside the others"
-            )
-        return bound
-
-    def _derived_from(self, source: Registered) -> Registered | None:
-        outputs = self._contracts.versions(self.policy.output_subject).values()
-        block = enrichment_block()
-        fitting = [out for out in outputs if is_derived(out.schema, source.schema, block)]
-        return fitting[-1] if fitting else None
-
-    def _decision_frame(self) -> bytes | None:
-        subject = self.policy.decisions_subject
-        if subject is None:
-            return None
-        block = enrichment_block()
-        for version in self._contracts.versions(subject).values():
-            if version.schema.root == block.root:
-                return frame(version.id)
-        raise ContractError(f"{subject}: no version is the enrichment block {block.full_name}")

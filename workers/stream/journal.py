@@ -82,7 +82,7 @@ class Journal:
         counts.enriched += len(outcomes.enriched)
         counts.dropped += len(outcomes.dropped)
         counts.rejected.update(r.reject.verdict.value for r in outcomes.rejected.values())
-        counts.decisions.update(outcomes.bands)
+        counts.decisions.update(outcomes.decided.values())
 
     def progress(self) -> None:
         """One line every ten seconds: what was committed."""

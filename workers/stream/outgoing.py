@@ -40,6 +40,7 @@ def refused(outcomes: Outcomes, rows: dict[int, Reject]) -> Outcomes:
         outcomes,
         enriched={row: v for row, v in outcomes.enriched.items() if row not in rows},
         decisions={row: v for row, v in outcomes.decisions.items() if row not in rows},
+        decided={row: v for row, v in outcomes.decided.items() if row not in rows},
         rejected={**outcomes.rejected, **rejected},
     )
 
