@@ -241,8 +241,9 @@ def long_number_rows(datums: Sequence[bytes]) -> list[int]:
     run = run[:-2] & run[2:]
     run = run[:-4] & run[4:]
     run = run[:-2] & high[8:-1]
-    last = joined[9:]
-    places = np.flatnonzero(run & (last > 0) & (last < 0x80))
+    places = np.flatnonzero(run)
+    last = joined[places + 9]
+    places = places[(last > 0) & (last < 0x80)]
     if not len(places):
         return []
     ends = np.cumsum([len(datum) for datum in datums])

@@ -114,8 +114,11 @@ class Enricher:
     def _framed(self, batch: Batch) -> tuple[dict[bytes, tuple[Version, list[int]]], list[int]]:
         """Rows by the five bytes of a known schema id, and the others.
 
-        What nearly every record is, without headers and framed, takes this way: one look-up a row.
+        What nearly every record is, without headers and framed, takes this way: one look-up a row,
+        or one for the batch where all are of one version.
         """
+        if (only := self._only_prefix(batch)) is not None:
+            return {only: (self._prefixes[only], list(range(len(batch))))}, []
         known = {prefix: (version, list[int]()) for prefix, version in self._prefixes.items()}
         others, limit, headers = list[int](), self.policy.max_payload, batch.headers
         find = known.get
@@ -127,6 +130,17 @@ class Enricher:
             else:
                 others.append(row)
         return known, others
+
+    def _only_prefix(self, batch: Batch) -> bytes | None:
+        """The known frame that every record of the batch has, where nothing else is special."""
+        values: list[Any] = batch.values
+        if not values or None in values or any(batch.headers) or batch.unreadable:
+            return None
+        prefixes = {value[:PREFIX] for value in values}
+        if len(prefixes) > 1 or max(map(len, values)) > self.policy.max_payload:
+            return None
+        (prefix,) = prefixes
+        return prefix if prefix in self._prefixes else None
 
     def _unlocated(self, row: int, reject: Reject, ledger: _Ledger) -> None:
         if reject.code == "unframed" and self.policy.unframed is Unframed.DROP:

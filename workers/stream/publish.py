@@ -105,7 +105,10 @@ class _Producing:
             stamp = stamp if stamp > 0 else 0
             while True:
                 try:
-                    produce(topic, value, key, partition, timestamp=stamp, headers=headers)
+                    if headers:
+                        produce(topic, value, key, partition, timestamp=stamp, headers=headers)
+                    else:
+                        produce(topic, value, key, partition, timestamp=stamp)
                     break
                 except BufferError:
                     # A full queue is back-pressure, never a reason to drop.
