@@ -11,8 +11,7 @@ RUN := $(UV) run --no-sync
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml uv.lock
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(UV) || $(VENV)/bin/python -m pip install -q uv==0.13.9
+	@test -x $(UV) || { $(PYTHON) -m venv --clear $(VENV) && $(VENV)/bin/python -m pip install -q uv==0.13.9; }
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) sync --quiet --locked --inexact --all-extras
 	@touch $@
 

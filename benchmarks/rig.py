@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from examples.flights.encode import encode
 from examples.flights.events import full_year
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.directory import read_directory
 from workers.contracts.framing import frame
 from workers.testing import RealKafka, Sender, Sent
 
@@ -52,7 +52,7 @@ class Figures:
 
 def framed_flights() -> list[bytes]:
     """Every event of 2013, framed."""
-    schema = ContractDirectory(ROOT / "schemas").versions("flights-value")[1].schema
+    schema = read_directory(ROOT / "schemas").catalogue.versions("flights-value")[1].schema
     return [frame(1) + datum for datum in encode(full_year(), schema.text)]
 
 

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from benchmarks.rig import PARTITIONS, ROOT
 from workers.contracts.codec import BlockEncoder, Decoder
 from workers.contracts.derive import enrichment_block
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.directory import read_directory
 from workers.models.booster import Booster
 from workers.models.bundle import read_bundle
 from workers.stream.messages import to_batch
@@ -31,7 +31,7 @@ def stages(kafka: RealKafka, source: str) -> dict[str, float]:
     enricher = build_enricher(topology, pick(topology, None))
     messages = _messages(kafka, source)
     batch = to_batch(source, 0, messages)
-    schema = ContractDirectory(ROOT / "schemas").versions("flights-value")[1].schema
+    schema = read_directory(ROOT / "schemas").catalogue.versions("flights-value")[1].schema
     decoder = Decoder(schema)
     bundle = read_bundle(topology.models.directory, "flight-delay", "1")
     booster = Booster(bundle.booster, threads=1)

@@ -9,7 +9,8 @@ import pytest
 
 from examples.flights.encode import encode
 from examples.flights.events import shipped_month
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.catalogue import Catalogue
+from workers.contracts.directory import read_directory
 from workers.enrich.path import Enricher
 from workers.models.bundle import Bundle, read_bundle
 from workers.testing import EmbeddedBroker, RealKafka, real_kafka
@@ -20,9 +21,9 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def contracts() -> ContractDirectory:
+def contracts() -> Catalogue:
     """The repository's contracts."""
-    return ContractDirectory(ROOT / "schemas")
+    return read_directory(ROOT / "schemas").catalogue
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def flights(contracts: ContractDirectory) -> list[bytes]:
+def flights(contracts: Catalogue) -> list[bytes]:
     """4,000 real events as bare datums."""
     schema = contracts.versions("flights-value")[1].schema
     return encode(shipped_month().head(4000), schema.text)

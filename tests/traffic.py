@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import Decoder
-from workers.contracts.directory import ContractDirectory
 from workers.contracts.framing import frame
 from workers.testing import OutRecord, Sent
 
@@ -52,7 +52,7 @@ def broken(datum: bytes) -> list[Sent]:
     return [Sent(v, key=None, headers=headers, timestamp=1_600_000_000_000) for v in values]
 
 
-def ids(records: Iterable[OutRecord], contracts: ContractDirectory) -> list[str]:
+def ids(records: Iterable[OutRecord], contracts: Catalogue) -> list[str]:
     """The decision ids of enriched events, in the order read; tombstones have none."""
     decoder = Decoder(contracts.versions("flights.enriched-value")[1].schema)
     datums = [record.value[5:] for record in records if record.value is not None]

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers import __version__
+from workers.commands import contracts
 from workers.errors import Halt
 from workers.topology import Topology, Worker, describe, json_schema, load
 
@@ -31,6 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(contracts.app, name="contracts")
 
 TopologyFile = Annotated[
     Path, typer.Option("--topology", "-t", help="The topology file.", show_default=True)

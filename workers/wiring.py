@@ -11,11 +11,18 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from workers import __version__
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.directory import read_directory
 from workers.contracts.schema import SchemaLimits
 from workers.enrich.path import Enricher
 from workers.enrich.policy import Policy
-from workers.errors import BrokerUnreachable, ClientHalt, Halt, ModelError, TopologyError
+from workers.errors import (
+    BrokerUnreachable,
+    ClientHalt,
+    ContractError,
+    Halt,
+    ModelError,
+    TopologyError,
+)
 from workers.models.bundle import read_bundle
 from workers.models.model import Model
 from workers.models.verify import verify
@@ -80,7 +87,9 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
         ModelError: the bundle is missing, damaged, or scores its golden rows otherwise.
     """
     limits = SchemaLimits(nesting=worker.limits.max_nesting, fields=worker.limits.max_fields)
-    contracts = ContractDirectory(topology.contracts.directory, limits)
+    if topology.contracts.directory is None:
+        raise ContractError("contracts.directory is needed")
+    contracts = read_directory(topology.contracts.directory, limits).catalogue
     bundle = read_bundle(topology.models.directory, worker.model.name, worker.model.version)
     bound = bundle.manifest.contract
     versions = contracts.versions(bound.subject)

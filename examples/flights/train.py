@@ -18,7 +18,7 @@ import polars as pl
 from examples.flights.encode import encode
 from examples.flights.events import full_year
 from workers.contracts.codec import Decoder
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.directory import read_directory
 from workers.contracts.schema import Schema
 from workers.models.build import Recipe, build
 from workers.models.bundle import Band, ContractRef, Decisions, Feature, FeatureType
@@ -107,7 +107,7 @@ def matrix(events: pl.DataFrame, schema: Schema) -> npt.NDArray[np.float64]:
 def main(version: str) -> None:
     """Train, test on the second half of the year, write the bundle."""
     year = full_year()
-    schema = ContractDirectory(ROOT / "schemas").versions("flights-value")[1].schema
+    schema = read_directory(ROOT / "schemas").catalogue.versions("flights-value")[1].schema
     half = pl.col("scheduled_departure") < datetime(2013, 7, 1, tzinfo=UTC)
     train, test = year.filter(half), year.filter(~half)
     names = [feature.name for feature in FEATURES]

@@ -12,7 +12,7 @@ import fastavro
 import numpy as np
 import pytest
 
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.catalogue import Catalogue
 from workers.contracts.framing import frame
 from workers.enrich.batch import Batch
 from workers.enrich.path import Enricher
@@ -52,16 +52,16 @@ def model(bundle: Bundle) -> Model:
 
 
 @pytest.fixture
-def enricher(contracts: ContractDirectory, model: Model) -> Enricher:
+def enricher(contracts: Catalogue, model: Model) -> Enricher:
     """The demo's path."""
     return Enricher(POLICY, contracts, model)
 
 
-def read(contracts: ContractDirectory, subject: str, value: bytes | None) -> dict[str, Any]:
+def read(contracts: Catalogue, subject: str, value: bytes | None) -> dict[str, Any]:
     """A framed value as a subscriber with fastavro reads it."""
     assert value is not None
     registered = contracts.versions(subject)[1]
-    assert value[:5] == frame(registered.id)
+    assert value[:5] == registered.frame
     stream = io.BytesIO(value[5:])
     event = fastavro.schemaless_reader(stream, registered.schema.parsed, None)
     assert not stream.read()
@@ -70,7 +70,7 @@ def read(contracts: ContractDirectory, subject: str, value: bytes | None) -> dic
 
 
 def test_an_enriched_event_is_the_event_and_the_block(
-    enricher: Enricher, contracts: ContractDirectory, flights: list[bytes], model: Model
+    enricher: Enricher, contracts: Catalogue, flights: list[bytes], model: Model
 ) -> None:
     """The input's bytes come first, untouched; the block says who decided what, and when."""
     values = [frame(1) + datum for datum in flights]
@@ -135,7 +135,7 @@ def test_verdicts(enricher: Enricher, value: bytes, verdict: Verdict, code: str)
 
 
 def test_tombstones_and_unframed_bytes_follow_the_policy(
-    contracts: ContractDirectory, model: Model
+    contracts: Catalogue, model: Model
 ) -> None:
     """Forwarded, dropped or dead-lettered, as declared; counted in every case."""
     values = [None, b"not framed"]
@@ -161,7 +161,7 @@ class BrokenBooster:
 
 @pytest.mark.parametrize("policy", OnModelFailure)
 def test_a_failing_model_follows_the_policy(
-    contracts: ContractDirectory, bundle: Bundle, flights: list[bytes], policy: OnModelFailure
+    contracts: Catalogue, bundle: Bundle, flights: list[bytes], policy: OnModelFailure
 ) -> None:
     """Fallback decision with its cause, dead letters, or a halt."""
     model = Model(bundle)
@@ -184,7 +184,7 @@ def test_a_failing_model_follows_the_policy(
 
 
 def test_a_worker_without_a_derived_output_does_not_start(
-    contracts: ContractDirectory, model: Model
+    contracts: Catalogue, model: Model
 ) -> None:
     """The error says what to derive."""
     with pytest.raises(ContractError, match="derived"):

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.traffic import broken, good, ids, places_by_key, split
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.catalogue import Catalogue
 from workers.testing import Reader, RealKafka, Sender, Sent, isolated
 from workers.topology import Delivery, Topology, Worker
 from workers.wiring import pick
@@ -196,7 +196,7 @@ def test_exactly_once_survives_kill_9(
     kafka: RealKafka,
     topology: Topology,
     flights: list[bytes],
-    contracts: ContractDirectory,
+    contracts: Catalogue,
     tmp_path: Path,
 ) -> None:
     """Sixty lives cut short: every record once, in order per key, no transaction left open."""

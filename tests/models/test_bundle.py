@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.catalogue import Catalogue
 from workers.errors import ModelError
 from workers.models.bundle import Bundle, describe_file, read_bundle
 from workers.models.verify import verify
@@ -97,7 +97,7 @@ def resign(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip])
 def test_damage_under_a_valid_digest_is_found_by_the_child(
-    copy: Path, damage: Callable[[Path], None], contracts: ContractDirectory
+    copy: Path, damage: Callable[[Path], None], contracts: Catalogue
 ) -> None:
     """A model that crashes its loader, or scores otherwise, takes only the child down."""
     damage(copy)
@@ -108,7 +108,7 @@ def test_damage_under_a_valid_digest_is_found_by_the_child(
         verify(bundle, contracts.versions("flights-value")[1].schema)
 
 
-def test_a_feature_the_contract_lacks_is_named(copy: Path, contracts: ContractDirectory) -> None:
+def test_a_feature_the_contract_lacks_is_named(copy: Path, contracts: Catalogue) -> None:
     """The feature contract is checked before the model serves."""
     edit(copy, lambda m: m["features"][0].update(sql="no_such_field + 1"))
     bundle = read_bundle(copy.parents[1], "flight-delay", "1")
@@ -117,6 +117,6 @@ def test_a_feature_the_contract_lacks_is_named(copy: Path, contracts: ContractDi
         verify(bundle, contracts.versions("flights-value")[1].schema)
 
 
-def test_the_demo_bundle_is_sound(bundle: Bundle, contracts: ContractDirectory) -> None:
+def test_the_demo_bundle_is_sound(bundle: Bundle, contracts: Catalogue) -> None:
     """Golden rows score the same in a child process, in a batch and alone."""
     verify(bundle, contracts.versions("flights-value")[1].schema)

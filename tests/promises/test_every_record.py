@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.traffic import broken, good, ids, places_by_key, split
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.catalogue import Catalogue
 from workers.enrich.path import Enricher
 from workers.testing import Driver, EmbeddedBroker, Reader, RealKafka, Sent, isolated, produce
 from workers.topology import Delivery, Partitioning, Tombstones, Topology, Unframed, Worker
@@ -47,7 +47,7 @@ def test_every_record_ends_as_exactly_one(
     topology: Topology,
     enricher: Enricher,
     flights: list[bytes],
-    contracts: ContractDirectory,
+    contracts: Catalogue,
 ) -> None:
     """Enriched, dead-lettered and tombstones add up to the input, each once, offsets at the end."""
     top, worker = isolated(topology, pick(topology, None), broker, delivery=delivery)
@@ -115,7 +115,7 @@ def test_bad_rows_reach_the_dead_letter_topic_alone(
     topology: Topology,
     enricher: Enricher,
     flights: list[bytes],
-    contracts: ContractDirectory,
+    contracts: Catalogue,
 ) -> None:
     """Forty bad rows at random places of one batch of 4,000: the other 3,960 are enriched."""
     top, worker = isolated(topology, pick(topology, None), broker, partitions=1)
@@ -201,7 +201,7 @@ def test_a_second_life_repeats_nothing(
     topology: Topology,
     enricher: Enricher,
     flights: list[bytes],
-    contracts: ContractDirectory,
+    contracts: Catalogue,
 ) -> None:
     """After a drain the next start goes on where the last one stopped."""
     top, worker = isolated(topology, pick(topology, None), broker, delivery=delivery)

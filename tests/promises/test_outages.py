@@ -9,7 +9,7 @@ import pytest
 
 from tests.promises.test_every_record import committed
 from tests.traffic import good, ids, places_by_key
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.catalogue import Catalogue
 from workers.enrich.path import Enricher
 from workers.errors import BrokerUnreachable, ClientHalt, Fenced
 from workers.testing import (
@@ -43,7 +43,7 @@ def test_a_broker_that_dies_and_comes_back_costs_nothing(
     topology: Topology,
     enricher: Enricher,
     flights: list[bytes],
-    contracts: ContractDirectory,
+    contracts: Catalogue,
     delivery: Delivery,
 ) -> None:
     """Killed in the middle: no dead letter, nothing lost; exactly once, nothing twice."""
@@ -99,7 +99,7 @@ def test_members_that_come_and_go_double_nothing(
     topology: Topology,
     enricher: Enricher,
     flights: list[bytes],
-    contracts: ContractDirectory,
+    contracts: Catalogue,
     protocol: Protocol,
 ) -> None:
     """Four members join and leave while records flow: each once, order per key kept."""

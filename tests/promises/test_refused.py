@@ -8,7 +8,7 @@ import pytest
 
 from tests.promises.test_every_record import committed
 from tests.traffic import GOOD, good, ids, split
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.catalogue import Catalogue
 from workers.enrich.path import Enricher
 from workers.testing import Driver, EmbeddedBroker, Reader, RealKafka, Sent, isolated, produce
 from workers.topology import Delivery, Topology
@@ -88,7 +88,7 @@ def test_what_the_broker_refuses_is_found_and_dead_lettered(
     topology: Topology,
     enricher: Enricher,
     flights: list[bytes],
-    contracts: ContractDirectory,
+    contracts: Catalogue,
     delivery: Delivery,
 ) -> None:
     """The topic allows less than was declared: halving finds the record, the others pass, once."""

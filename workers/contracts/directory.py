@@ -1,122 +1,117 @@
-"""Contracts from a directory: `schemas/<subject>/subject.yaml` and one file a version.
+"""Contracts from a directory: a folder a subject, a file a version.
 
-    subject: flights-value
-    versions:
-      1: {file: v1.avsc, id: 1}      # `guid` too, where producers send header ids
+    schemas/flights-value/subject.yaml     whose it is, its promises, the ids of its versions
+    schemas/flights-value/v1.avsc          the schema
+    schemas/flights-value/examples/v1-*.json   golden events, Avro's JSON encoding
+    schemas/contracts.lock                 fingerprints of released versions
 
-The id is the one that stands in the records' framing. Nothing here writes.
+Nothing here writes.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from workers.contracts.framing import SchemaKey
-from workers.contracts.schema import Schema, SchemaLimits, parse
+from workers.contracts.catalogue import Catalogue, Registered
+from workers.contracts.lock import Lock, hold_to_lock, read_lock
+from workers.contracts.references import with_references
+from workers.contracts.schema import SchemaLimits, parse
+from workers.contracts.subject import SUBJECT_FILE, SubjectFile, VersionEntry, read_subject
 from workers.errors import ContractError
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """A schema with its place: subject, version, and the id that its records carry."""
-
-    subject: str
-    version: int
-    id: int
-    schema: Schema
-    guid: bytes | None = None
-
-    @property
-    def keys(self) -> tuple[SchemaKey, ...]:
-        """What a record's framing may say to mean this schema."""
-        return (self.id,) if self.guid is None else (self.id, self.guid)
-
-
-class Contracts(Protocol):
-    """Where schemas come from. A directory here; a registry answers the same questions."""
-
-    def find(self, key: SchemaKey) -> Registered | None:
-        """The schema that records with this id or GUID were written under."""
-        ...
-
-    def versions(self, subject: str) -> Mapping[int, Registered]:
-        """Versions of a subject by number, ascending; empty where there is no such subject."""
-        ...
-
-
-class _VersionFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    file: str
-    id: int = Field(ge=0, lt=2**32)
-    guid: uuid.UUID | None = None
-
-
-class _SubjectFile(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
-    subject: str
-    versions: dict[int, _VersionFile]
-
-
 class ContractDirectory:
     """Every contract of a directory, read and checked once.
 
-    Raises:
-        ContractError: a file is missing, malformed or outside the directory, or an id stands for
-            two schemas; names the file.
+    `files` are the subject.yaml files by topic folder; `catalogue` the schemas of all of them.
     """
 
-    def __init__(self, root: Path, limits: SchemaLimits | None = None) -> None:
-        if not root.is_dir():
-            raise ContractError(f"{root}: no such directory of contracts")
-        self._limits = limits or SchemaLimits()
-        self._by_key: dict[SchemaKey, Registered] = {}
-        self._subjects: dict[str, dict[int, Registered]] = {}
-        for file in sorted(root.glob("*/subject.yaml")):
-            self._read_subject(file)
+    root: Path
+    files: Mapping[Path, SubjectFile]
+    catalogue: Catalogue
+    lock: Lock
 
-    def find(self, key: SchemaKey) -> Registered | None:
-        """The schema that records with this id or GUID were written under."""
-        return self._by_key.get(key)
+    def folder(self, subject: str) -> Path | None:
+        """Where a subject's files are."""
+        return next((f for f, entry in self.files.items() if entry.subject == subject), None)
 
-    def versions(self, subject: str) -> Mapping[int, Registered]:
-        """Versions of a subject by number, ascending; empty where there is no such subject."""
-        return self._subjects.get(subject, {})
+    def about(self, subject: str) -> SubjectFile | None:
+        """What subject.yaml says of a subject."""
+        return next((entry for entry in self.files.values() if entry.subject == subject), None)
 
-    def _read_subject(self, file: Path) -> None:
-        try:
-            declared = _SubjectFile.model_validate(YAML(typ="safe").load(file.read_text()))
-        except (YAMLError, UnicodeDecodeError, ValidationError) as error:
-            raise ContractError(f"{file}: {error}") from error
-        if declared.subject in self._subjects:
-            raise ContractError(f"{file}: subject {declared.subject} is declared twice")
-        versions = self._subjects[declared.subject] = {}
-        for number, entry in sorted(declared.versions.items()):
-            versions[number] = self._read_version(file.parent, declared.subject, number, entry)
+    def of_topic(self, topic: str) -> SubjectFile | None:
+        """What subject.yaml says of a topic."""
+        return next((entry for entry in self.files.values() if entry.topic == topic), None)
 
-    def _read_version(
-        self, folder: Path, subject: str, number: int, entry: _VersionFile
-    ) -> Registered:
-        path = folder / entry.file
-        if path.resolve().parent != folder.resolve() or not path.is_file():
-            raise ContractError(
-                f"{folder / 'subject.yaml'}: version {number}: no file {entry.file}"
-            )
-        schema = parse(path.read_bytes(), where=str(path), limits=self._limits)
+
+def version_file(folder: Path, version: int) -> Path:
+    """Where a version's schema is."""
+    return folder / f"v{version}.avsc"
+
+
+def read_directory(root: Path, limits: SchemaLimits | None = None) -> ContractDirectory:
+    """Read a directory of contracts.
+
+    Raises:
+        ContractError: a file is missing, malformed or outside the directory, a released version
+            was changed, or an id stands for two schemas; names the file.
+    """
+    if not root.is_dir():
+        raise ContractError(f"{root}: no such directory of contracts")
+    files = {file.parent: read_subject(file) for file in sorted(root.glob(f"*/{SUBJECT_FILE}"))}
+    lock = read_lock(root)
+    reader = _Reader(files, lock, limits or SchemaLimits())
+    registered = [
+        reader.version(folder, about.subject, number, entry)
+        for folder, about in files.items()
+        if about.subject is not None
+        for number, entry in about.versions.items()
+    ]
+    _complete(root, lock, registered)
+    return ContractDirectory(root, files, Catalogue(registered), lock)
+
+
+class _Reader:
+    def __init__(self, files: Mapping[Path, SubjectFile], lock: Lock, limits: SchemaLimits) -> None:
+        self._files = files
+        self._lock = lock
+        self._limits = limits
+
+    def version(self, folder: Path, subject: str, number: int, entry: VersionEntry) -> Registered:
+        path = version_file(folder, number)
+        text = self._text(path, folder)
+        if entry.references:
+            text = with_references(text, entry.references, self._referred, where=str(path))
+        schema = parse(text, where=str(path), limits=self._limits)
         guid = entry.guid.bytes if entry.guid else None
         registered = Registered(subject, number, entry.id, schema, guid)
-        for key in registered.keys:
-            other = self._by_key.get(key)
-            if other is not None and other.schema.text != schema.text:
-                raise ContractError(
-                    f"{path}: id {key!r} already stands for {other.subject} version {other.version}"
-                )
-            self._by_key.setdefault(key, registered)
+        hold_to_lock(self._lock, registered, path)
         return registered
+
+    def _text(self, path: Path, folder: Path) -> str:
+        if path.resolve().parent != folder.resolve() or not path.is_file():
+            raise ContractError(f"{folder / SUBJECT_FILE}: {path.name} is not beside it")
+        try:
+            return path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ContractError(f"{path}: cannot be read: {error}") from error
+
+    def _referred(self, subject: str, version: int) -> tuple[str, VersionEntry] | None:
+        for folder, about in self._files.items():
+            if about.subject == subject and version in about.versions:
+                return self._text(version_file(folder, version), folder), about.versions[version]
+        return None
+
+
+def _complete(root: Path, lock: Lock, registered: list[Registered]) -> None:
+    there = {(entry.subject, str(entry.version)) for entry in registered}
+    for subject, versions in lock.items():
+        for number in versions:
+            if (subject, number) not in there:
+                raise ContractError(
+                    f"{root}: {subject} version {number} is released, and its file or entry is "
+                    "gone; records of it may still be read: take it from version control"
+                )

@@ -7,6 +7,7 @@ zero-byte items, so both are refused here, once, at load.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -72,6 +73,12 @@ class Schema:
     def parsed(self) -> Any:
         """What fastavro wants to be given."""
         return fastavro.parse_schema(dict(self.document))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole schema, documentation included, however it is laid out."""
+        plain = json.dumps(self.document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(plain.encode()).hexdigest()
 
     @property
     def field_names(self) -> tuple[str, ...]:

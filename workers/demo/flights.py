@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.directory import read_directory
 from workers.contracts.framing import frame
 from workers.errors import TopologyError
 from workers.testing import Sent
@@ -37,13 +37,13 @@ def traffic(root: Path, count: int) -> Traffic:
     """
     events, what = _departures(root, count)
     late = events["arrival_delay"] > 15
-    registered = ContractDirectory(root / "schemas").versions("flights-value")[1]
+    registered = read_directory(root / "schemas").catalogue.versions("flights-value")[1]
     datums = _example(root, "encode").encode(events, registered.schema.text)
     records = [
-        Sent(frame(registered.id) + datum, key=key.encode())
+        Sent(registered.frame + datum, key=key.encode())
         for datum, key in zip(datums, events["tailnum"].fill_null("unknown"), strict=True)
     ]
-    broken = _broken(datums[0], registered.id, _hot(root, events, registered.schema.text))
+    broken = _broken(datums[0], registered.frame, _hot(root, events, registered.schema.text))
     places = np.random.default_rng(2013).integers(1, len(records), len(broken))
     for (why, sent), place in zip(broken.items(), sorted(places), strict=True):
         records.insert(int(place), Sent(sent, key=why.encode()))
@@ -72,15 +72,15 @@ def _hot(root: Path, events: Any, schema: str) -> bytes:
     return datum
 
 
-def _broken(datum: bytes, schema_id: int, hot: bytes) -> dict[str, bytes | None]:
+def _broken(datum: bytes, prefix: bytes, hot: bytes) -> dict[str, bytes | None]:
     return {
         "json": b'{"carrier": "UA", "departure_delay": 12}',
-        "cut short": frame(schema_id) + datum[:-3],
-        "a byte too many": frame(schema_id) + datum + b"\x00",
-        "text not UTF-8": frame(schema_id) + datum[:1] + b"\xff\xfe" + datum[3:],
+        "cut short": prefix + datum[:-3],
+        "a byte too many": prefix + datum + b"\x00",
+        "text not UTF-8": prefix + datum[:1] + b"\xff\xfe" + datum[3:],
         "schema id nobody registered": frame(4_000_000) + datum,
         "another subject's schema": frame(101) + datum,
-        "an impossible delay": frame(schema_id) + hot,
+        "an impossible delay": prefix + hot,
         "empty": b"",
     }
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from workers.contracts.codec import Decoder
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.directory import read_directory
 from workers.demo.flights import Traffic, traffic
 from workers.demo.replay import Replay, SeenState
 from workers.demo.view import live_view, progress_line, summary
@@ -125,7 +125,7 @@ def _environment(servers: str) -> dict[str, str]:
 def _watch(stage: _Stage, child: _Child, *, plain: bool) -> tuple[SeenState, float]:
     """Replay and read until all is out; what was seen, and the seconds since the first of it."""
     worker, console, records = stage.worker, stage.console, stage.sent.records
-    enriched = ContractDirectory(stage.root / "schemas").versions(worker.output.subject)[1]
+    enriched = read_directory(stage.root / "schemas").catalogue.versions(worker.output.subject)[1]
     replay = Replay(stage.servers, worker.input.topic, records, Decoder(enriched.schema))
     replay.start()
     began: float | None = None

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from workers.contracts.codec import Decoder
-from workers.contracts.directory import ContractDirectory
+from workers.contracts.directory import read_directory
 from workers.demo.flights import Traffic
 from workers.demo.replay import SeenState
 from workers.errors import ExitCode
@@ -89,7 +89,7 @@ def _auc(sent: Traffic, state: SeenState) -> float:
 def _examples(
     console: Console, root: Path, worker: Worker, sent: Traffic, state: SeenState
 ) -> None:
-    registered = ContractDirectory(root / "schemas").versions(worker.output.subject)[1]
+    registered = read_directory(root / "schemas").catalogue.versions(worker.output.subject)[1]
     records = [record for _, record in sorted(state.examples.items())][:3]
     table = Decoder(registered.schema).decode([(r.value or b"")[5:] for r in records]).table
     console.print(f"\nThree enriched events from {worker.output.topic}:")

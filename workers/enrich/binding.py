@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workers.contracts.catalogue import Catalogue, Registered
 from workers.contracts.codec import Decoder
 from workers.contracts.derive import enrichment_block, is_derived
-from workers.contracts.directory import Contracts, Registered
-from workers.contracts.framing import SchemaKey, frame
+from workers.contracts.framing import SchemaKey
 from workers.enrich.policy import Policy
 from workers.errors import ContractError
 from workers.models.features import Features
@@ -17,12 +17,12 @@ from workers.models.features import Features
 class Version:
     """An input version that can be enriched; `prefix` frames its enriched events."""
 
-    id: int
+    id: int | None
     decoder: Decoder
     prefix: bytes
 
 
-def bind(policy: Policy, contracts: Contracts, features: Features) -> dict[SchemaKey, Version]:
+def bind(policy: Policy, contracts: Catalogue, features: Features) -> dict[SchemaKey, Version]:
     """Input versions that have an output version derived from them, by schema key.
 
     Raises:
@@ -38,7 +38,7 @@ def bind(policy: Policy, contracts: Contracts, features: Features) -> dict[Schem
         if output is None:
             continue
         features.check_fields(source.schema.field_names)
-        version = Version(source.id, Decoder(source.schema), frame(output.id))
+        version = Version(source.id, Decoder(source.schema), output.frame)
         for key in source.keys:
             bound[key] = version
     if not bound:
@@ -49,14 +49,14 @@ def bind(policy: Policy, contracts: Contracts, features: Features) -> dict[Schem
     return bound
 
 
-def _derived_from(source: Registered, policy: Policy, contracts: Contracts) -> Registered | None:
+def _derived_from(source: Registered, policy: Policy, contracts: Catalogue) -> Registered | None:
     outputs = contracts.versions(policy.output_subject).values()
     block = enrichment_block()
-    fitting = [out for out in outputs if is_derived(out.schema, source.schema, block)]
+    fitting = [out for out in outputs if out.keys and is_derived(out.schema, source.schema, block)]
     return fitting[-1] if fitting else None
 
 
-def decision_frame(policy: Policy, contracts: Contracts) -> bytes | None:
+def decision_frame(policy: Policy, contracts: Catalogue) -> bytes | None:
     """What goes before a decision record; None where there are none.
 
     Raises:
@@ -68,5 +68,5 @@ def decision_frame(policy: Policy, contracts: Contracts) -> bytes | None:
     block = enrichment_block()
     for version in contracts.versions(subject).values():
         if version.schema.root == block.root:
-            return frame(version.id)
+            return version.frame
     raise ContractError(f"{subject}: no version is the enrichment block {block.full_name}")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder, Decoded, Route
 from workers.contracts.derive import enrichment_block
-from workers.contracts.directory import Contracts
 from workers.contracts.framing import PREFIX, SchemaKey, frame, locate
 from workers.enrich.batch import Batch, Outcomes, Rejection
 from workers.enrich.binding import Version, bind, decision_frame
@@ -37,7 +37,7 @@ class _Ledger:
 class Enricher:
     """Turns batches into outcomes. One for a worker; the same for every door."""
 
-    def __init__(self, policy: Policy, contracts: Contracts, model: Model) -> None:
+    def __init__(self, policy: Policy, contracts: Catalogue, model: Model) -> None:
         """Bind a worker's contracts to its model.
 
         Raises:
@@ -58,7 +58,11 @@ class Enricher:
     @property
     def routes(self) -> Mapping[int, Route]:
         """How each input version that can be enriched is decoded, by schema id."""
-        return {version.id: version.decoder.route for version in self._versions.values()}
+        return {
+            version.id: version.decoder.route
+            for version in self._versions.values()
+            if version.id is not None
+        }
 
     def enrich(self, batch: Batch) -> Outcomes:
         """Account for every row of the batch.
@@ -205,7 +209,7 @@ class Enricher:
         scored: Scored,
         decoded: Decoded,
         rows: list[int],
-        schema_id: int,
+        schema_id: int | None,
         ledger: _Ledger,
     ) -> list[int]:
         """Rows of the table that are published; the others get their rejection."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import DirectoryPath, Field, model_validator
 
+from workers.topology.contracts import ContractsPlace
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
 from workers.topology.units import Duration
@@ -33,12 +34,6 @@ class Broker(Part):
     def _properties_are_free(self) -> Self:
         check_free_properties("client", self.client, kip848=False)
         return self
-
-
-class ContractsPlace(Part):
-    """Where the contracts are."""
-
-    directory: DirectoryPath = Field(description="Relative to this file.")
 
 
 class ModelsPlace(Part):

@@ -1,0 +1,1 @@
+"""What schema owners and operators do with contracts: check, compare, document, register."""
