@@ -14,7 +14,7 @@ from workers.topology.units import Duration, Size
 class BasicAuth(Part):
     """User and password, HTTP Basic."""
 
-    username: str
+    username: str = Field(description="Who asks.")
     password: SecretStr = Field(description="Write it as ${NAME}.")
 
 
