@@ -110,7 +110,6 @@ def _checked(topology: Topology, worker: Worker) -> dict[str, Any]:
 
     enricher = build_enricher(topology, worker)
     manifest = enricher.model.manifest
-    routes = enricher.routes
     return {
         "worker": worker.name,
         "topics": topics_of(worker),
@@ -122,9 +121,7 @@ def _checked(topology: Topology, worker: Worker) -> dict[str, Any]:
             band.decision: f"score from {band.since}" for band in manifest.decisions.bands
         },
         "fallback": manifest.decisions.fallback,
-        "decoding": {
-            f"schema id {number}": f"by {route.value}" for number, route in routes.items()
-        },
+        "contracts": str(enricher.binding),
     }
 
 

@@ -20,7 +20,6 @@ from workers.errors import (
     ClientHalt,
     ContractError,
     Halt,
-    ModelError,
     TopologyError,
 )
 from workers.models.bundle import read_bundle
@@ -91,14 +90,6 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
         raise ContractError("contracts.directory is needed")
     contracts = read_directory(topology.contracts.directory, limits).catalogue
     bundle = read_bundle(topology.models.directory, worker.model.name, worker.model.version)
-    bound = bundle.manifest.contract
-    versions = contracts.versions(bound.subject)
-    if bound.version not in versions:
-        raise ModelError(
-            f"model {bundle.manifest.name} version {bundle.manifest.version} is built for "
-            f"{bound.subject} version {bound.version}, which is not among the contracts"
-        )
-    verify(bundle, versions[bound.version].schema)
     policy = Policy(
         worker=worker.name,
         input_subject=worker.input.subject,
@@ -109,6 +100,9 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )
+    built = bundle.manifest.contract
+    if (version := contracts.versions(built.subject).get(built.version)) is not None:
+        verify(bundle, version.schema)
     return Enricher(policy, contracts, Model(bundle, threads=worker.score_threads))
 
 

@@ -49,6 +49,7 @@ class Route(StrEnum):
 
     COLUMNS = "columns"
     RECORDS = "records"
+    RESOLVED = "records, resolved to the model's version"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,15 @@ class SchemaLimits:
 class Node:
     """A schema with names resolved: a finite tree, because recursive schemas are refused.
 
-    `kind` is the Avro type name; `children` are (label, node) of fields, items, values or branches.
+    `kind` is the Avro type name; `children` are (label, node) of fields, items, values or branches;
+    `fallback` is an enum's default, what a reader takes for a symbol that it does not know.
     """
 
     kind: str
     logical: str | None = None
     children: tuple[tuple[str, Node], ...] = ()
     symbols: tuple[str, ...] = ()
+    fallback: str | None = None
     size: int = 0
     precision: int = 0
     scale: int = 0
@@ -180,7 +182,8 @@ class _Resolver:
         self._named[name] = None
         node: Node
         if schema["type"] == "enum":
-            node = Node("enum", symbols=tuple(map(str, schema.get("symbols") or ())))
+            symbols, fallback = schema.get("symbols") or (), schema.get("default")
+            node = Node("enum", symbols=tuple(map(str, symbols)), fallback=fallback)
         elif schema["type"] == "fixed":
             size = schema.get("size")
             if not isinstance(size, int) or size < 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workers.contracts.framing import Header
+from workers.contracts.framing import Header, SchemaKey
 from workers.errors import Reject
 
 HeaderList = list[Header] | None
@@ -73,7 +73,8 @@ class Outcomes:
     """What became of every row of a batch: exactly one of enriched, rejected, dropped.
 
     `enriched` maps row to the output value (None passes a tombstone on), `decisions` maps row to
-    the decision record's value, `decided` maps row to the decision.
+    the decision record's value, `decided` maps row to the decision. `unknown` has the rows,
+    rejected here, whose schema key is in no contract known so far: who can ask for it, should.
     """
 
     batch: Batch
@@ -82,6 +83,7 @@ class Outcomes:
     dropped: frozenset[int]
     decisions: dict[int, bytes] = field(default_factory=dict)
     decided: dict[int, str] = field(default_factory=dict)
+    unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counted = len(self.enriched) + len(self.rejected) + len(self.dropped)

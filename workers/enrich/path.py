@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from workers.contracts.catalogue import Catalogue
-from workers.contracts.codec import BlockEncoder, Decoded, Route
+from workers.contracts.codec import BlockEncoder
 from workers.contracts.derive import enrichment_block
-from workers.contracts.framing import PREFIX, SchemaKey, frame, locate
+from workers.contracts.resolution import Resolver
 from workers.enrich.batch import Batch, Outcomes, Rejection
-from workers.enrich.binding import Version, bind, decision_frame
+from workers.enrich.binding import Binding, Version
 from workers.enrich.policy import Policy
-from workers.errors import Halt, Reject, Verdict
+from workers.enrich.sorting import Group, Ledger, Sorter
+from workers.errors import Halt, Reject
 from workers.models.model import Model, Scored, model_rejection
-from workers.topology import OnModelFailure, Tombstones, Unframed
+from workers.topology import OnModelFailure
 
 
-@dataclass(slots=True)
-class _Ledger:
-    """The outcomes of a batch while they come in."""
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Rows of a batch that could be decoded, whatever version wrote them.
 
-    enriched: dict[int, bytes | None] = field(default_factory=dict)
-    rejected: dict[int, Rejection] = field(default_factory=dict)
-    dropped: set[int] = field(default_factory=set)
-    decisions: dict[int, bytes] = field(default_factory=dict)
-    decided: dict[int, str] = field(default_factory=dict)
+    `table` has one row for each entry of `rows`, `datums` and `versions`.
+    """
 
-    def reject(self, row: int, reject: Reject, stage: str, schema_id: int | None = None) -> None:
-        self.rejected[row] = Rejection(reject, stage, schema_id)
+    table: pa.RecordBatch
+    rows: list[int]
+    datums: list[bytes]
+    versions: list[Version]
 
 
 class Enricher:
@@ -41,28 +42,25 @@ class Enricher:
         """Bind a worker's contracts to its model.
 
         Raises:
-            ContractError: the input or decisions subject is missing, or no input version has an
-                output version derived from it.
-            ModelError: a feature reads a field that an enrichable input version lacks.
+            ContractError: as `Binding`.
+            ModelError: as `Binding`.
         """
         self.policy = policy
         self.model = model
-        self._contracts = contracts
         self._block = BlockEncoder(enrichment_block())
-        self._versions = bind(policy, contracts, model.features)
-        self._prefixes = {
-            frame(key): version for key, version in self._versions.items() if isinstance(key, int)
-        }
-        self._decision_prefix = decision_frame(policy, contracts)
+        self.rebind(contracts)
 
-    @property
-    def routes(self) -> Mapping[int, Route]:
-        """How each input version that can be enriched is decoded, by schema id."""
-        return {
-            version.id: version.decoder.route
-            for version in self._versions.values()
-            if version.id is not None
-        }
+    def rebind(self, contracts: Catalogue) -> None:
+        """Go on with these contracts; as before where they cannot be bound.
+
+        Raises:
+            ContractError: as `Binding`.
+            ModelError: as `Binding`.
+        """
+        self.binding = Binding(
+            self.policy, contracts, self.model.features, self.model.manifest.contract
+        )
+        self._sorter = Sorter(self.policy, self.binding)
 
     def enrich(self, batch: Batch) -> Outcomes:
         """Account for every row of the batch.
@@ -71,9 +69,10 @@ class Enricher:
             Halt: the model failed and the policy is to halt. Nothing else: what is wrong with a row
                 is that row's outcome.
         """
-        ledger = _Ledger()
-        for version, rows, datums in self._by_version(batch, ledger):
-            self._enrich_version(batch, version, rows, datums, ledger)
+        ledger = Ledger()
+        decoded = _joined([self._decode(g, ledger) for g in self._sorter.sort(batch, ledger)])
+        if decoded is not None:
+            self._enrich_decoded(batch, decoded, ledger)
         return Outcomes(
             batch,
             ledger.enriched,
@@ -81,139 +80,43 @@ class Enricher:
             frozenset(ledger.dropped),
             ledger.decisions,
             ledger.decided,
+            ledger.unknown,
         )
 
-    def _by_version(
-        self, batch: Batch, ledger: _Ledger
-    ) -> list[tuple[Version, list[int], list[bytes]]]:
-        """Rows and bare datums of each schema; what has none gets its outcome here."""
-        framed, others = self._framed(batch)
-        values: list[Any] = batch.values
-        found = [
-            (version, rows, [values[row][PREFIX:] for row in rows])
-            for version, rows in framed.values()
-            if rows
-        ]
-        groups: dict[SchemaKey, tuple[list[int], list[bytes]]] = {}
-        for row in others:
-            value = batch.values[row]
-            if value is None:
-                self._tombstone(row, ledger)
-                continue
-            try:
-                key, start = self._locate(batch, row, value)
-            except Reject as reject:
-                self._unlocated(row, reject, ledger)
-                continue
-            rows, datums = groups.setdefault(key, ([], []))
-            rows.append(row)
-            datums.append(value[start:])
-        for key in groups.keys() - self._versions.keys():
-            unknown = self._unknown(key)
-            for row in groups.pop(key)[0]:
-                ledger.reject(row, unknown, "contract", key if isinstance(key, int) else None)
-        found.extend((self._versions[key], *group) for key, group in groups.items())
-        return found
-
-    def _framed(self, batch: Batch) -> tuple[dict[bytes, tuple[Version, list[int]]], list[int]]:
-        """Rows by the five bytes of a known schema id, and the others.
-
-        What nearly every record is, without headers and framed, takes this way: one look-up a row,
-        or one for the batch where all are of one version.
-        """
-        if (only := self._only_prefix(batch)) is not None:
-            return {only: (self._prefixes[only], list(range(len(batch))))}, []
-        known = {prefix: (version, list[int]()) for prefix, version in self._prefixes.items()}
-        others, limit, headers = list[int](), self.policy.max_payload, batch.headers
-        find = known.get
-        for row, value in enumerate(batch.values):
-            if value is None or headers[row] or len(value) > limit or row in batch.unreadable:
-                others.append(row)
-            elif (group := find(value[:PREFIX])) is not None:
-                group[1].append(row)
-            else:
-                others.append(row)
-        return known, others
-
-    def _only_prefix(self, batch: Batch) -> bytes | None:
-        """The known frame that every record of the batch has, where nothing else is special."""
-        values: list[Any] = batch.values
-        if not values or None in values or any(batch.headers) or batch.unreadable:
-            return None
-        prefixes = {value[:PREFIX] for value in values}
-        if len(prefixes) > 1 or max(map(len, values)) > self.policy.max_payload:
-            return None
-        (prefix,) = prefixes
-        return prefix if prefix in self._prefixes else None
-
-    def _unlocated(self, row: int, reject: Reject, ledger: _Ledger) -> None:
-        if reject.code == "unframed" and self.policy.unframed is Unframed.DROP:
-            ledger.dropped.add(row)
-        else:
-            ledger.reject(row, reject, "frame")
-
-    def _locate(self, batch: Batch, row: int, value: bytes) -> tuple[SchemaKey, int]:
-        if len(value) > self.policy.max_payload:
-            text = (
-                f"{len(value)} bytes, more than limits.max_payload_bytes {self.policy.max_payload}"
-            )
-            raise Reject(Verdict.DECODE, "payload_too_large", text)
-        if row in batch.unreadable:
-            text = "a header key is not UTF-8: the client library cannot return the headers"
-            raise Reject(Verdict.DECODE, "headers_unreadable", text)
-        located = locate(value, batch.headers[row])
-        if located is None:
-            text = "neither a schema id before the datum nor one in a header"
-            raise Reject(Verdict.DECODE, "unframed", text)
-        return located
-
-    def _tombstone(self, row: int, ledger: _Ledger) -> None:
-        match self.policy.tombstones:
-            case Tombstones.FORWARD:
-                ledger.enriched[row] = None
-            case Tombstones.DROP:
-                ledger.dropped.add(row)
-            case Tombstones.DEAD_LETTER:
-                reject = Reject(Verdict.DECODE, "tombstone", "a record without a value")
-                ledger.reject(row, reject, "frame")
-
-    def _enrich_version(
-        self,
-        batch: Batch,
-        version: Version,
-        rows: list[int],
-        datums: list[bytes],
-        ledger: _Ledger,
-    ) -> None:
-        decoded = version.decoder.decode(datums)
+    def _decode(self, group: Group, ledger: Ledger) -> _Decoded:
+        version, rows, datums = group.version, group.rows, group.datums
+        if version.rewriter is not None:
+            rows, datums = _rewritten(group, version.rewriter, ledger)
+        decoded = version.reader.decode(datums)
         for place, reject in decoded.rejections.items():
-            ledger.reject(rows[place], reject, "decode", version.id)
-        if not decoded.rows:
-            return
-        scored = self.model.score(decoded.table)
-        keep = self._settle(scored, decoded, rows, version.id, ledger)
-        places = [decoded.rows[index] for index in keep]
-        decided = self._decided(scored, keep)
-        blocks = self._encode_blocks(batch, [rows[p] for p in places], keep, scored, decided)
-        prefix, decision_prefix = version.prefix, self._decision_prefix
-        kept = [rows[place] for place in places]
-        joined = [prefix + datums[p] + block for p, block in zip(places, blocks, strict=True)]
-        ledger.enriched.update(zip(kept, joined, strict=True))
-        if decision_prefix is not None:
-            decisions = [decision_prefix + block for block in blocks]
-            ledger.decisions.update(zip(kept, decisions, strict=True))
-        ledger.decided.update(zip(kept, decided, strict=True))
+            ledger.reject(rows[place], reject, reject.verdict.value, version.id)
+        if len(decoded.rows) < len(rows):
+            rows = [rows[place] for place in decoded.rows]
+            datums = [datums[place] for place in decoded.rows]
+        return _Decoded(decoded.table, rows, datums, [version] * len(rows))
 
-    def _settle(
-        self,
-        scored: Scored,
-        decoded: Decoded,
-        rows: list[int],
-        schema_id: int | None,
-        ledger: _Ledger,
-    ) -> list[int]:
+    def _enrich_decoded(self, batch: Batch, decoded: _Decoded, ledger: Ledger) -> None:
+        scored = self.model.score(decoded.table)
+        keep = self._settle(scored, decoded, ledger)
+        rows, versions, datums = decoded.rows, decoded.versions, decoded.datums
+        if len(keep) < len(rows):
+            rows = [rows[index] for index in keep]
+            versions = [versions[index] for index in keep]
+            datums = [datums[index] for index in keep]
+        decided = self._decided(scored, keep)
+        blocks = self._encode_blocks(batch, rows, keep, scored, decided)
+        joined = [
+            version.prefix + datum + block
+            for version, datum, block in zip(versions, datums, blocks, strict=True)
+        ]
+        ledger.enriched.update(zip(rows, joined, strict=True))
+        if (prefix := self.binding.decision_prefix) is not None:
+            ledger.decisions.update(zip(rows, [prefix + b for b in blocks], strict=True))
+        ledger.decided.update(zip(rows, decided, strict=True))
+
+    def _settle(self, scored: Scored, decoded: _Decoded, ledger: Ledger) -> list[int]:
         """Rows of the table that are published; the others get their rejection."""
-        version = self.model.manifest.version
+        model = self.model.manifest.version
         refused = dict(scored.rejections)
         if scored.failed:
             if self.policy.on_model_failure is OnModelFailure.HALT:
@@ -221,9 +124,8 @@ class Enricher:
             if self.policy.on_model_failure is OnModelFailure.DEAD_LETTER:
                 refused |= {row: model_rejection(why) for row, why in scored.failed.items()}
         for index, reject in refused.items():
-            stage = "feature" if reject.verdict is Verdict.FEATURE else "model"
-            row = rows[decoded.rows[index]]
-            ledger.rejected[row] = Rejection(reject, stage, schema_id, version)
+            stage, schema_id = reject.verdict.value, decoded.versions[index].id
+            ledger.rejected[decoded.rows[index]] = Rejection(reject, stage, schema_id, model)
         return [index for index in range(len(decoded.rows)) if index not in refused]
 
     def _encode_blocks(
@@ -267,17 +169,27 @@ class Enricher:
             ]
         return decided
 
-    def _unknown(self, key: SchemaKey) -> Reject:
-        shown = key if isinstance(key, int) else key.hex()
-        found = self._contracts.find(key)
-        if found is None:
-            text = f"schema id {shown} is in no contract"
-            return Reject(Verdict.CONTRACT, "unknown_schema", text)
-        if found.subject != self.policy.input_subject:
-            text = f"schema id {shown} is {found.subject}, not {self.policy.input_subject}"
-            return Reject(Verdict.CONTRACT, "other_subject", text)
-        text = (
-            f"{found.subject} version {found.version} has no version of "
-            f"{self.policy.output_subject} derived from it; derive and release one"
-        )
-        return Reject(Verdict.CONTRACT, "no_derived_output", text)
+
+def _joined(parts: list[_Decoded]) -> _Decoded | None:
+    """One table of all versions' rows: their columns are the same, those of the model's version."""
+    parts = [part for part in parts if part.rows]
+    if len(parts) <= 1:
+        return parts[0] if parts else None
+    return _Decoded(
+        pa.concat_batches([part.table for part in parts]),
+        [row for part in parts for row in part.rows],
+        [datum for part in parts for datum in part.datums],
+        [version for part in parts for version in part.versions],
+    )
+
+
+def _rewritten(group: Group, rewriter: Resolver, ledger: Ledger) -> tuple[list[int], list[bytes]]:
+    """The group's records as ones of a version that has a derived output."""
+    rows, datums = list[int](), list[bytes]()
+    for row, datum in zip(group.rows, group.datums, strict=True):
+        try:
+            datums.append(rewriter.rewrite(datum))
+            rows.append(row)
+        except Reject as reject:
+            ledger.reject(row, reject, reject.verdict.value, group.version.id)
+    return rows, datums

@@ -32,6 +32,8 @@ class Features:
     def __init__(self, features: Sequence[Feature], *, columns: Sequence[str]) -> None:
         """Compile the features of a bundle, ordered as `columns`, the booster's own names.
 
+        `fields` are the event's fields that they read.
+
         Raises:
             ModelError: names differ from the booster's, or an expression is not SQL.
         """
@@ -47,7 +49,7 @@ class Features:
             )
         self._features = [by_name[name] for name in columns]
         self._expressions = [_compile(feature) for feature in self._features]
-        self._fields = sorted(
+        self.fields = sorted(
             {root for expression in self._expressions for root in expression.meta.root_names()}
         )
 
@@ -66,7 +68,7 @@ class Features:
         """The matrix of a batch; a row that cannot be computed is rejected alone."""
         rejections: dict[int, Reject] = {}
         matrix = np.full((table.num_rows, len(self._features)), np.nan)
-        self._halve(table.select(self._fields), 0, matrix, rejections)
+        self._halve(table.select(self.fields), 0, matrix, rejections)
         for column, feature in enumerate(self._features):
             _hold(feature, matrix[:, column], rejections)
         return Featured(matrix, rejections)
