@@ -46,7 +46,9 @@ def test_check_says_what_is_served_and_how() -> None:
     found = json.loads(done.stdout)[0]
     assert found["worker"] == "flight-delays"
     assert found["model"] == "flight-delay version 1, golden rows reproduced"
-    assert found["decoding"] == {"schema id 1": "by columns"}
+    assert found["contracts"] == (
+        "flights-value version 1: decoded by columns, enriched as flights.enriched-value version 1"
+    )
 
 
 def test_a_faulty_topology_exits_3_with_every_fault(checkout: Path) -> None:
