@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import uuid
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -51,8 +52,12 @@ class Registry:
         self.base = _base(place)
         self.context = place.context
         self._authorize = _authorization(place)
+        # Without https nothing is trusted, and no authorities are read.
+        secure = place.url.scheme == "https"
         self._http = Http(
-            tls_context(place.tls), timeout=place.timeout, max_bytes=place.max_response_bytes
+            tls_context(place.tls) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            timeout=place.timeout,
+            max_bytes=place.max_response_bytes,
         )
 
     @property

@@ -226,7 +226,8 @@ class Resolver:
                 self._refreshed_last = False
                 self._look_up(key)
         except Retry as error:
-            self._health.unwell(str(error))
+            if not self._closed.is_set():
+                self._health.unwell(str(error))
         except Exception as error:  # noqa: BLE001  a dead thread would make partitions wait for ever
             self._health.unwell(f"{self._source.name}: unexpected {type(error).__name__}")
         else:
