@@ -63,6 +63,8 @@ class RegistryPlace(Part):
             raise ValueError("write one of `basic` and `bearer`")
         if self.url.username is not None or self.url.password is not None:
             raise ValueError("no user or password in `url`: write `basic`")
+        if self.url.query or self.url.fragment:
+            raise ValueError("`url` ends with its path: no query, no fragment")
         if self.tls is not None and self.url.scheme != "https":
             raise ValueError("`tls` needs an https url")
         return self
