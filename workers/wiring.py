@@ -11,14 +11,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from workers import __version__
-from workers.contracts.directory import read_directory
+from workers.contracts.notes import unnoted
+from workers.contracts.opening import open_contracts
+from workers.contracts.resolver import Resolver
 from workers.contracts.schema import SchemaLimits
 from workers.enrich.path import Enricher
 from workers.enrich.policy import Policy
 from workers.errors import (
     BrokerUnreachable,
     ClientHalt,
-    ContractError,
     Halt,
     TopologyError,
 )
@@ -39,6 +40,7 @@ from workers.stream.publish import (
     TransactionalPublisher,
     nowhere,
 )
+from workers.stream.schemas import Schemas, noted
 from workers.stream.source import Source
 from workers.topology import Broker, Delivery, Partitioning, Topology, Worker
 
@@ -79,19 +81,41 @@ def pick(topology: Topology, name: str | None) -> Worker:
     return topology.workers[name]
 
 
+def contracts_of(topology: Topology, worker: Worker, journal: Journal | None = None) -> Resolver:
+    """The contracts that a worker needs, followed from now on until `close`.
+
+    Raises:
+        ContractError: one is missing or malformed.
+    """
+    subjects = [worker.input.subject, worker.output.subject]
+    if worker.decisions is not None:
+        subjects.append(worker.decisions.subject)
+    limits = SchemaLimits(nesting=worker.limits.max_nesting, fields=worker.limits.max_fields)
+    note = unnoted if journal is None else noted(journal)
+    return open_contracts(topology.contracts, subjects, limits, note)
+
+
 def build_enricher(topology: Topology, worker: Worker) -> Enricher:
-    """Contracts and model of a worker, checked: the bundle is proven in a child process first.
+    """The path of a worker with contracts and model as they are now.
+
+    The bundle is proven in a child process first.
 
     Raises:
         ContractError: a contract is missing, malformed or does not fit.
         ModelError: the bundle is missing, damaged, or scores its golden rows otherwise.
     """
-    limits = SchemaLimits(nesting=worker.limits.max_nesting, fields=worker.limits.max_fields)
-    if topology.contracts.directory is None:
-        raise ContractError("contracts.directory is needed")
-    contracts = read_directory(topology.contracts.directory, limits).catalogue
+    resolver = contracts_of(topology, worker)
+    resolver.close()
+    contracts = resolver.catalogue
     bundle = read_bundle(topology.models.directory, worker.model.name, worker.model.version)
-    policy = Policy(
+    built = bundle.manifest.contract
+    if (version := contracts.versions(built.subject).get(built.version)) is not None:
+        verify(bundle, version.schema)
+    return Enricher(_policy(worker), contracts, Model(bundle, threads=worker.score_threads))
+
+
+def _policy(worker: Worker) -> Policy:
+    return Policy(
         worker=worker.name,
         input_subject=worker.input.subject,
         output_subject=worker.output.subject,
@@ -101,10 +125,6 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )
-    built = bundle.manifest.contract
-    if (version := contracts.versions(built.subject).get(built.version)) is not None:
-        verify(bundle, version.schema)
-    return Enricher(policy, contracts, Model(bundle, threads=worker.score_threads))
 
 
 def topics_of(worker: Worker) -> dict[str, str]:
@@ -187,11 +207,14 @@ def build_loop(
         model=worker.model.name,
         limit=worker.dead_letter.max_message_bytes,
     )
+    source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
+    resolver = contracts_of(topology, worker, journal)
     loop = Loop(
         worker=worker,
-        source=Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal),
+        source=source,
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enricher.enrich,
+        schemas=Schemas(resolver, enricher.rebind, source, journal),
         outgoing=Outgoing(worker, origin),
         clock=clock,
         journal=journal,

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from workers.contracts.notes import ContractEvent
 from workers.enrich.batch import Outcomes
 from workers.stream.clock import Clock
 
@@ -37,6 +38,10 @@ class Event(StrEnum):
     COMMIT_FAILED = "offsets.commit_failed"
     PRODUCER_REPLACED = "producer.replaced"
     CLIENT = "kafka.client"
+    HELD = "partition.held"
+    RELEASED = "partition.released"
+    CONTRACTS_TAKEN = "contracts.taken"
+    CONTRACTS_REFUSED = "contracts.refused"
     PROCESS_ENDED = "process.ended"
 
 
@@ -63,15 +68,15 @@ class Journal:
         self._progress_at = clock.monotonic() + PROGRESS_SECONDS
         self._progress_enriched = 0
 
-    def info(self, event: Event, **fields: Any) -> None:
+    def info(self, event: Event | ContractEvent, **fields: Any) -> None:
         """Something an operator may want to know."""
         self._log.info(event.value, **fields)
 
-    def warn(self, event: Event, **fields: Any) -> None:
+    def warn(self, event: Event | ContractEvent, **fields: Any) -> None:
         """Something that is not well and that the worker deals with."""
         self._log.warning(event.value, **fields)
 
-    def error(self, event: Event, **fields: Any) -> None:
+    def error(self, event: Event | ContractEvent, **fields: Any) -> None:
         """Something that needs a person."""
         self._log.error(event.value, **fields)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.enrich.batch import Batch, Outcomes
 from workers.errors import Reject, Retry, Verdict
@@ -16,6 +16,7 @@ from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
+from workers.stream.schemas import Schemas
 from workers.stream.source import Polled, Source
 from workers.stream.work import Work
 from workers.topology import Delivery, Worker
@@ -44,6 +45,7 @@ class Loop:
         source: Source,
         publisher: Publisher,
         enrich: Callable[[Batch], Outcomes],
+        schemas: Schemas,
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
@@ -54,6 +56,7 @@ class Loop:
         self._source = source
         self._publisher = publisher
         self._enrich = enrich
+        self._schemas = schemas
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
@@ -96,23 +99,31 @@ class Loop:
             self._drain()
         finally:
             self._pending.abandon()
+            self._schemas.close()
             self._source.close()
 
     def run_once(self) -> None:
         """One batch: its offsets move only after the broker holds every outcome of it."""
         try:
+            self._schemas.take()
+            self._schemas.release()
             polled = self._source.poll(self._caution.limit)
             self._at("polled")
-            outcomes = self._outcomes(polled.batch)
+            polled, outcomes = self._outcomes(polled)
             self._settle()
             self._publish(polled, outcomes)
             self._journal.progress()
         except Retry as unwell:
             self._recover(unwell)
 
-    def _outcomes(self, batch: Batch) -> Outcomes:
-        outcomes = held_to_size(self._enrich(batch), self._worker.output.max_message_bytes)
-        return self._caution.apply(outcomes)
+    def _outcomes(self, polled: Polled) -> tuple[Polled, Outcomes]:
+        """The batch's outcomes; without rows that wait for a schema to be looked up."""
+        outcomes = self._enrich(polled.batch)
+        if outcomes.unknown and (rest := self._schemas.hold(outcomes)) is not None:
+            polled = replace(polled, batch=rest)
+            outcomes = self._enrich(rest)
+        outcomes = held_to_size(outcomes, self._worker.output.max_message_bytes)
+        return polled, self._caution.apply(outcomes)
 
     def _publish(self, polled: Polled, outcomes: Outcomes) -> None:
         """Hand the batch to the publisher's thread."""

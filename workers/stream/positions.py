@@ -103,6 +103,14 @@ class Positions:
         """The partition is another member's now."""
         self.next.pop(partition, None)
 
+    def to_next(self, partition: int) -> None:
+        """Read on at the position noted here; what the client fetched meanwhile is dropped.
+
+        Raises:
+            Retry: the partition cannot be moved now.
+        """
+        self._seek(TopicPartition(self._topic, partition, self.next[partition]))
+
     def again(self, partition: int) -> bool:
         """Repeat the last move if nothing was read since: an error sent before it came after it."""
         start = self._moved.get(partition)

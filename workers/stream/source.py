@@ -7,6 +7,7 @@ from `position()`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -227,6 +228,40 @@ class Source:
             why=why,
             again_in_seconds=self._worker.stopped_partition_retry,
         )
+
+    def hold(self, partition: int, offset: int, why: str) -> None:
+        """Stop reading a partition until `release`; from `offset` on it is read again then.
+
+        What comes before `offset` is in a batch that goes on. Nothing where the partition is
+        another member's by now.
+        """
+        if partition not in self._assigned:
+            return
+        with suppress(KafkaException):
+            self._consumer.pause(self._partitions([partition]))
+        self._journal.info(Event.HELD, topic=self._topic, partition=partition, why=why)
+        self._stopped[partition] = _Stop(why, math.inf)
+        self._positions.next[partition] = offset
+
+    def still_held(self, partition: int, why: str) -> bool:
+        """Is it held, and not stopped or given away since? If so, for this reason now."""
+        stop = self._stopped.get(partition)
+        if stop is None or stop.again_at != math.inf:
+            return False
+        self._stopped[partition] = _Stop(why, math.inf)
+        return True
+
+    def release(self, partition: int) -> None:
+        """Read a held partition again: from where it was held, or where a rewind put it since.
+
+        Raises:
+            Retry: the partition cannot be moved now.
+        """
+        del self._stopped[partition]
+        self._journal.info(Event.RELEASED, topic=self._topic, partition=partition)
+        with translated(f"resuming {self._topic} [{partition}]"):
+            self._consumer.resume(self._partitions([partition]))
+        self._positions.to_next(partition)
 
     def _try_stopped_again(self) -> None:
         if not self._stopped:
