@@ -13,7 +13,7 @@ from workers.contracts.catalogue import Catalogue
 from workers.contracts.directory import read_directory
 from workers.enrich.path import Enricher
 from workers.models.bundle import Bundle, read_bundle
-from workers.testing import EmbeddedBroker, RealKafka, real_kafka
+from workers.testing import EmbeddedBroker, RealKafka, RealRegistry, real_kafka, real_registry
 from workers.topology import Delivery, Topology, load
 from workers.wiring import build_enricher, pick
 
@@ -63,6 +63,13 @@ def kafka() -> Iterator[RealKafka]:
     """Apache Kafka. Where none can be had the tests fail: they are not skipped."""
     with real_kafka() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[RealRegistry]:
+    """A schema registry that is not ours. Where none can be had the tests fail."""
+    with real_registry() as found:
+        yield found
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -58,6 +58,7 @@ class StubRegistry:
         self.stuck = threading.Event()
         self._tls = tls
         self._port = 0
+        self._server: _Server | None = None
         self._open()
 
     @property
@@ -88,11 +89,12 @@ class StubRegistry:
 
     def _open(self) -> None:
         handler = type("Handler", (_Handler,), {"stub": self})
-        self._server: _Server | None = _Server(("127.0.0.1", self._port), handler)
-        self._port = self._server.server_address[1]
+        server = _Server(("127.0.0.1", self._port), handler)
+        self._port = server.server_address[1]
         if self._tls is not None:
-            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+            server.socket = self._tls.wrap_socket(server.socket, server_side=True)
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -156,7 +158,8 @@ def _answer(
             return _by_guid(subjects, guid, ids=bool(rest))
         case ["subjects", subject, "versions", *rest]:
             return _by_subject(subjects.get(subject, {}), subject, rest)
-    return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
+        case _:
+            return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
 
 
 def _by_id(

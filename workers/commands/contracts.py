@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
@@ -12,7 +12,10 @@ import typer
 
 from workers.contracts.directory import ContractDirectory, read_directory
 from workers.errors import ContractError, WorkersError
-from workers.governance.findings import CheckExit
+from workers.governance import register
+from workers.governance.findings import CheckExit, Finding, exit_code
+from workers.governance.registration import Step
+from workers.governance.registration import plan as plan_registration
 from workers.topology import Topology, load
 
 app = typer.Typer(no_args_is_help=True, help="Lint, compare, derive, register, document contracts.")
@@ -49,3 +52,47 @@ def opened(topology: Path) -> tuple[Topology, ContractDirectory]:
     if loaded.contracts.directory is None:
         raise ContractError(f"{topology}: contracts.directory: is needed for this command")
     return loaded, read_directory(loaded.contracts.directory)
+
+
+@app.command("register")
+@answers
+def register_command(
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    yes: Annotated[  # noqa: FBT002  how typer declares a flag
+        bool, typer.Option("--yes/--dry-run", help="Do it; else it is shown and nothing changes.")
+    ] = False,
+) -> CheckExit:
+    """Bring the registry to what the directory says; never deletes.
+
+    Shows what would be registered, set and refused. With --yes it is done, the ids that the
+    registry gave are written to subject.yaml, and contracts.lock is written anew.
+
+    Example: workers contracts register --topology topology.yaml --yes
+    """
+    loaded, directory = opened(topology)
+    source = register.open_registry(loaded)
+    try:
+        planned = plan_registration(directory, source)
+        _show_findings(planned.findings)
+        if yes and not planned.refused:
+            for step in register.apply(directory, source, planned):
+                print(f"{step.subject}: {step.text}: done")
+        else:
+            _show_steps(planned.steps, source.name)
+    finally:
+        source.close()
+    return exit_code(list(planned.findings))
+
+
+def _show_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        place = f"{finding.subject} version {finding.version}"
+        print(f"{finding.severity}: {place}: {finding.breaks}")
+        if finding.remedy:
+            print(f"  remedy: {finding.remedy}")
+
+
+def _show_steps(steps: Sequence[Step], registry: str) -> None:
+    for step in steps:
+        print(f"{step.subject}: would {step.text}")
+    print("nothing was changed; --yes does it" if steps else f"{registry} has everything")

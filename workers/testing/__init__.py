@@ -7,16 +7,20 @@ from workers.testing.driver import Driver, isolated
 from workers.testing.embedded import EmbeddedBroker
 from workers.testing.kafka import RealKafka, real_kafka
 from workers.testing.records import OutRecord, Reader, Sender, Sent, produce
+from workers.testing.registry import LocalRegistry, RealRegistry, real_registry
 
 __all__ = [
     "Driver",
     "EmbeddedBroker",
+    "LocalRegistry",
     "OutRecord",
     "Reader",
     "RealKafka",
+    "RealRegistry",
     "Sender",
     "Sent",
     "isolated",
     "produce",
     "real_kafka",
+    "real_registry",
 ]

@@ -85,7 +85,7 @@ class LocalProcess:
         self._libs = _jars()
         self._heap = heap
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
-        self._port, controller = _free_port(), _free_port()
+        self._port, controller = free_port(), free_port()
         self.bootstrap_servers = f"127.0.0.1:{self._port}"
         self._properties = self._folder / "server.properties"
         self._properties.write_text(_server_properties(self._port, controller, self._folder))
@@ -267,7 +267,8 @@ log.retention.check.interval.ms=1000
 """
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

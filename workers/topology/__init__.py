@@ -1,7 +1,7 @@
 """What topology.yaml may say, and reading it."""
 
 from workers.topology.describe import describe
-from workers.topology.load import load
+from workers.topology.load import load, user_cache
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.worker import (
     Delivery,
@@ -30,4 +30,5 @@ __all__ = [
     "describe",
     "json_schema",
     "load",
+    "user_cache",
 ]

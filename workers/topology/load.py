@@ -46,6 +46,18 @@ def load(path: Path, env: Mapping[str, str] | None = None) -> Topology:
     return topology
 
 
+def user_cache(env: Mapping[str, str] | None = None) -> Path:
+    """Where contracts of registries are kept, unless the topology names a place.
+
+    `$XDG_CACHE_HOME`, else `~/.cache` (XDG Base Directory Specification), and our name below it.
+    """
+    values = os.environ if env is None else env
+    home = values.get("XDG_CACHE_HOME") or ""
+    # The specification wants relative paths to be ignored.
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    return base / "enrichment-workers" / "contracts"
+
+
 def _parse(path: Path) -> CommentedMap:
     try:
         text = _read(path)
