@@ -98,6 +98,9 @@ class VersionEntry(_Part):
     sunset: datetime.date | None = Field(
         default=None, description="Until when records of this version may come."
     )
+    derived_from: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Version of the input that it is derived from."
+    )
     references: tuple[Reference, ...] = ()
 
 
