@@ -366,21 +366,23 @@ def with_bytes(shape: Shape, value: Any) -> Any:
                 for field in shape.fields
                 if value.get(field.name, field.default) is not NO_DEFAULT
             }
-        case "array" if isinstance(value, list):
-            return [with_bytes(shape.parts[0], item) for item in value]
-        case "map" if isinstance(value, dict):
-            return {key: with_bytes(shape.parts[0], item) for key, item in value.items()}
-        case "union":
-            return _union_with_bytes(shape, value)
+        case "array" | "map" | "union":
+            return _parts_with_bytes(shape, value)
         case "bytes" | "fixed" if isinstance(value, str):
             return value.encode("latin-1")
         case _:
             return value
 
 
-def _union_with_bytes(shape: Shape, value: Any) -> Any:
+def _parts_with_bytes(shape: Shape, value: Any) -> Any:
+    if shape.kind == "array":
+        return [with_bytes(shape.parts[0], item) for item in value]
+    if shape.kind == "map":
+        return {key: with_bytes(shape.parts[0], item) for key, item in value.items()}
     kinds = {part.kind: part for part in shape.parts}
-    wanted = {dict: "record" if "record" in kinds else "map", list: "array"}.get(type(value))
+    wanted = "array" if isinstance(value, list) else ""
+    if isinstance(value, dict):
+        wanted = "record" if "record" in kinds else "map"
     if isinstance(value, str) and not kinds.keys() & {"string", "enum"}:
         wanted = "bytes" if "bytes" in kinds else "fixed"
     return with_bytes(kinds[wanted], value) if wanted in kinds else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,7 +96,7 @@ def _document(shape: Shape, defined: set[str]) -> Any:
     return made | _body(shape, defined)
 
 
-def _body(shape: Shape, defined: set[str]) -> Mapping[str, Any]:
+def _body(shape: Shape, defined: set[str]) -> dict[str, Any]:
     if shape.kind == "fixed":
         return {"size": shape.size}
     if shape.kind == "enum":

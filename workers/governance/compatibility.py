@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from workers.contracts.catalogue import Registered
 from workers.contracts.schema import Schema
@@ -51,23 +51,26 @@ def check_versions(
     Raises:
         ContractError: Apache `avro` is not installed.
     """
-    earlier = sorted(versions, key=lambda entry: entry.version)
-    against = earlier if mode.transitive else earlier[-1:]
     found: dict[tuple[Direction, Incompatibility], list[int]] = {}
     for fault in own_faults(shape_of(candidate.schema)):
         found[Direction.ITSELF, fault] = []
-    for other in against:
-        for direction, reader, writer in _pairs(mode, candidate, other):
-            for fault in incompatibilities(reader.schema, writer.schema):
-                if (Direction.ITSELF, fault) not in found:
-                    found.setdefault((direction, fault), []).append(other.version)
+    for reader, writer in reading_pairs(mode, versions, candidate):
+        backward = reader is candidate
+        direction = Direction.BACKWARD if backward else Direction.FORWARD
+        for fault in incompatibilities(reader.schema, writer.schema):
+            if (Direction.ITSELF, fault) not in found:
+                other = writer if backward else reader
+                found.setdefault((direction, fault), []).append(other.version)
     return [phrase(candidate, numbers, *key) for key, numbers in found.items()]
 
 
-def _pairs(
-    mode: Compatibility, candidate: Registered, other: Registered
-) -> Iterable[tuple[Direction, Registered, Registered]]:
-    if mode.backward:
-        yield Direction.BACKWARD, candidate, other
-    if mode.forward:
-        yield Direction.FORWARD, other, candidate
+def reading_pairs(
+    mode: Compatibility, versions: Iterable[Registered], candidate: Registered
+) -> Iterator[tuple[Registered, Registered]]:
+    """Reader and writer of every pair that a mode asks to fit."""
+    earlier = sorted(versions, key=lambda entry: entry.version)
+    for other in earlier if mode.transitive else earlier[-1:]:
+        if mode.backward:
+            yield candidate, other
+        if mode.forward:
+            yield other, candidate

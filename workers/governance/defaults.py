@@ -159,18 +159,18 @@ def _integer_fault(shape: Shape, value: Any) -> str | None:
 
 
 def _scalar_fault(shape: Shape, value: Any) -> str | None:
-    fits = {
-        "null": lambda: value is None,
-        "boolean": lambda: isinstance(value, bool),
-        "float": lambda: _is_number(value) and abs(value) < _FLOAT_MAX,
-        "double": lambda: _is_number(value),
-        "string": lambda: isinstance(value, str) and (not shape.logical or _is_uuid(value)),
-        "enum": lambda: value in shape.symbols,
+    fits: dict[str, bool] = {
+        "null": value is None,
+        "boolean": isinstance(value, bool),
+        "float": _is_number(value) and abs(value) < _FLOAT_MAX,
+        "double": _is_number(value),
+        "string": isinstance(value, str) and (shape.logical is None or _is_uuid(value)),
+        "enum": value in shape.symbols,
         # Code points 0 to 255 stand for the bytes.
-        "bytes": lambda: _is_latin(value),
-        "fixed": lambda: _is_latin(value) and len(value) == shape.size,
+        "bytes": _is_latin(value),
+        "fixed": _is_latin(value) and len(value) == shape.size,
     }
-    return None if fits[shape.kind]() else f"it is no {shape}"
+    return None if fits[shape.kind] else f"it is no {shape}"
 
 
 def _is_number(value: Any) -> bool:

@@ -85,7 +85,9 @@ def _whom(direction: Direction, version: int, others: str) -> str:
                 f"{others} that are on the topic"
             )
         case Direction.FORWARD:
-            return f"subscribers who still use {others}, when they read records of version {version}"
+            return (
+                f"subscribers who still use {others}, when they read records of version {version}"
+            )
 
 
 def _remedy(rule: str, fault: Incompatibility, direction: Direction) -> str:

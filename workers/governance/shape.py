@@ -111,6 +111,9 @@ class _Builder:
         kind = "record" if schema["type"] == "error" else schema["type"]
         if not isinstance(kind, str):
             return self.build(kind, namespace)
+        return self._object(kind, schema, namespace)
+
+    def _object(self, kind: str, schema: Mapping[str, Any], namespace: str) -> Shape:
         if kind in NAMED:
             return self._define(kind, schema, namespace)
         if kind in ("array", "map"):
@@ -131,7 +134,7 @@ class _Builder:
         shape = Shape(
             kind,
             name,
-            # "Aliases": a name without a namespace is in the one of the type that it is an alias of.
+            # "Aliases": one without a namespace is in the namespace of the type.
             aliases=tuple(_qualified(str(alias), space) for alias in schema.get("aliases") or ()),
             logical=_logical(kind, schema),
             fields=tuple(self._field(entry, space) for entry in schema.get("fields") or ()),
@@ -158,7 +161,7 @@ def _qualified(name: str, namespace: str) -> str:
 
 
 def _logical(kind: str, schema: Mapping[str, Any]) -> Logical | None:
-    name = schema.get("logicalType")
+    name = str(schema.get("logicalType"))
     if name not in _LOGICAL.get(kind, ()):
         return None
     size = schema.get("size", 0)
@@ -166,7 +169,7 @@ def _logical(kind: str, schema: Mapping[str, Any]) -> Logical | None:
         return _decimal(schema, size if kind == "fixed" else None)
     if (kind, name) in (("fixed", "duration"), ("fixed", "uuid")):
         return Logical(name) if size == (12 if name == "duration" else 16) else None
-    return Logical(str(name))
+    return Logical(name)
 
 
 def _decimal(schema: Mapping[str, Any], size: int | None) -> Logical | None:
