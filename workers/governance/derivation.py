@@ -121,5 +121,3 @@ def write(directory: ContractDirectory, found: Derived, *, with_id: bool) -> Non
     if found.source is not None:
         entry["derived_from"] = found.source
     add_version(found.file.parent / SUBJECT_FILE, found.version, entry)
-
-
