@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-
-from ruamel.yaml import YAML
 
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.directory import ContractDirectory
@@ -19,6 +16,7 @@ from workers.contracts.sources import RegistrySource, registry_source
 from workers.contracts.subject import SUBJECT_FILE, Compatibility
 from workers.errors import ContractError
 from workers.governance.registration import Act, Plan, Step, body, folder_of
+from workers.governance.subject_files import write_id
 from workers.topology import Topology
 
 
@@ -103,31 +101,3 @@ def _lock(directory: ContractDirectory, released: set[tuple[str, int]]) -> None:
         directory.root,
         (e for e in directory.catalogue if (e.subject, e.version) in released),
     )
-
-
-def write_id(file: Path, version: int, given: int) -> None:
-    """Write a version's id into subject.yaml; comments and order stay.
-
-    Raises:
-        ContractError: the file cannot be written.
-    """
-    yaml = YAML(typ="rt")
-    yaml.preserve_quotes = True
-    yaml.width = 10_000
-    try:
-        document = yaml.load(file.read_text())
-        versions = document["versions"]
-        entry = versions[version if version in versions else str(version)]
-        if "id" in entry:
-            entry["id"] = given
-        else:
-            entry.insert(0, "id", given)
-        written = file.with_suffix(".yaml.new")
-        with written.open("w") as opened:
-            yaml.dump(document, opened)
-        written.replace(file)
-    except OSError as error:
-        raise ContractError(
-            f"{file}: id {given} of version {version} cannot be written ({error.strerror}); the "
-            "registry has it: run the command again"
-        ) from error

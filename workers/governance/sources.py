@@ -16,6 +16,7 @@ from workers.contracts.directory import ContractDirectory, read_directory
 from workers.contracts.lock import is_released
 from workers.contracts.subject import Compatibility
 from workers.errors import ContractError
+from workers.governance.register import from_registry
 from workers.topology import Topology
 
 _GIT = "git:"
@@ -50,17 +51,6 @@ def known_contracts(against: str, topology: Topology, directory: Path) -> Known:
     if against.startswith(_GIT):
         return from_git(against.removeprefix(_GIT), directory)
     return _known(against, read_directory(Path(against)))
-
-
-def from_registry(topology: Topology) -> Catalogue:
-    """Every version of the topology's subjects in its registry.
-
-    Raises:
-        ContractError: the topology names no registry, or it does not answer.
-    """
-    if topology.contracts.registry is None:
-        raise ContractError("--against registry: the topology has no contracts.registry")
-    raise ContractError("--against registry: is not there yet; compare with git:REF")
 
 
 def from_git(ref: str, directory: Path) -> Known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from workers.governance.check import check_own
 from workers.governance.findings import CheckExit, Finding, Severity, exit_code
 from workers.governance.registration import Step
 from workers.governance.registration import plan as plan_registration
+from workers.governance.render import Format, render
 
 
 @app.command(epilog="Example: workers contracts derive --check")
@@ -99,11 +101,8 @@ def register_command(
 
 
 def _show_findings(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        place = f"{finding.subject} version {finding.version}"
-        print(f"{finding.severity}: {place}: {finding.breaks}")
-        if finding.remedy:
-            print(f"  remedy: {finding.remedy}")
+    if listed := list(findings):
+        print(render(listed, Format.TEXT, Path.cwd()), end="")
 
 
 def _show_steps(steps: Sequence[Step], registry: str) -> None:
