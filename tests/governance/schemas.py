@@ -41,11 +41,11 @@ def write_subject(root: Path, topic: str, *documents: Json, **about: Any) -> Pat
     subject = f"{topic}-value"
     folder = root / subject
     folder.mkdir(parents=True, exist_ok=True)
-    entries = {}
+    entries: Json = {}
     for number, document in enumerate(documents, 1):
         (folder / f"v{number}.avsc").write_text(json.dumps(document, indent=2) + "\n")
         entries[number] = {"id": len(topic) * 100 + number}
-    text = {"topic": topic, "owner": "a@example.org", "description": "Said.", "role": "input"}
+    text: Json = {"topic": topic, "owner": "a@example.org", "description": "Said.", "role": "input"}
     if entries:
         text |= {"subject": subject, "versions": entries}
     # JSON is YAML.
