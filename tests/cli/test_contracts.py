@@ -208,18 +208,14 @@ def test_list_shows_every_topic_with_its_versions(checkout: Path) -> None:
     """Dead letters too, which have no schema."""
     second_version(checkout, **optional())
 
-    entries = {
-        entry["topic"]: entry for entry in json.loads(run("list", "--output", "json").stdout)
-    }
+    listed = json.loads(run("list", "--output", "json").stdout)
     table = run("list").stdout
 
     entries = {entry["topic"]: entry for entry in listed}
     assert set(entries) == {"flights", "flights.enriched", "flights.decisions", "flights.dlq"}
-    flights = entries["flights"]["versions"]
-    assert [(v["version"], v["id"], v["released"]) for v in flights] == [
-        (1, 1, True),
-        (2, 2, False),
-    ]
+    first, second = entries["flights"]["versions"]
+    assert (first["version"], first["id"], first["released"]) == (1, 1, True)
+    assert (second["version"], second["id"], second["released"]) == (2, 2, False)
     assert entries["flights.dlq"]["subject"] is None
     assert "2, id 2, draft" in table
     assert "FULL_TRANSITIVE" in table
