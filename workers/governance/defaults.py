@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -20,14 +21,14 @@ _FLOAT_MAX = 3.4028235677973366e38
 class Incompatibility:
     """Something of a reader's schema, or between a reader's and a writer's, that does not fit.
 
-    `rule` is a stable name; `where` the path in the reader's schema, or in the writer's where the
-    reader has none. A `Severity.WARNING` decodes, and yet is worth a thought.
+    `rule` is a stable name; `where` the path in the reader's schema. A `Severity.WARNING` decodes,
+    and yet is worth a thought. Two that differ in their remedy alone are the same fault.
     """
 
     rule: str
     where: str
     breaks: str
-    remedy: str = ""
+    remedy: str = dataclasses.field(default="", compare=False)
     severity: Severity = Severity.BREAKING
 
 
