@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,46 @@ def opened(topology: Path) -> tuple[Topology, ContractDirectory]:
         ContractError: it names no directory of contracts, or one of its files is wrong.
     """
     loaded = load(topology)
+    return loaded, contracts_of(loaded, topology)
+
+
+def contracts_of(loaded: Topology, topology: Path) -> ContractDirectory:
+    """The files of a topology's contracts; `topology` is its file.
+
+    Raises:
+        ContractError: it names no directory of contracts, or one of its files is wrong.
+    """
     if loaded.contracts.directory is None:
         raise ContractError(f"{topology}: contracts.directory: is needed for this command")
-    return loaded, read_directory(loaded.contracts.directory)
+    return read_directory(loaded.contracts.directory)
+
+
+@app.command(epilog="Example: workers contracts docs --check")
+@answers
+def docs(
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    output: Annotated[Path, typer.Option(help="Folder of the documents.")] = Path("docs"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 where one is out of date.")
+    ] = False,
+) -> CheckExit:
+    """Write a page per topic, AsyncAPI and ODCS from the topology and the contracts.
+
+    The environment plays no part: variables of the topology have their defaults.
+    """
+    from workers.governance import documents
+
+    loaded = documents.load_without_environment(topology)
+    directory = contracts_of(loaded, topology)
+    seen_from_output = Path(os.path.relpath(directory.root, output))
+    wanted = documents.documents(loaded, directory, schemas=seen_from_output)
+    if not check:
+        for file in documents.write(output, wanted):
+            print(f"{file} written")
+    faults = documents.stale(output, wanted)
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if check and faults:
+        print(f"renew with: workers contracts docs --output {output}", file=sys.stderr)
+    return CheckExit.BREAKING if faults else CheckExit.OK
