@@ -90,3 +90,36 @@ def docs(
     if check and faults:
         print(f"renew with: workers contracts docs --output {output}", file=sys.stderr)
     return CheckExit.BREAKING if faults else CheckExit.OK
+
+
+@app.command(epilog="Example: workers contracts codegen flights.enriched-value --output events.py")
+@answers
+def codegen(
+    subject: Annotated[str, typer.Argument(help="The subject, as flights.enriched-value.")],
+    *,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Its version; the newest where none is given.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File; standard output without it.")] = None,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> CheckExit:
+    """Write pydantic classes of a subject's events, and a function that reads a record."""
+    from workers.governance.codegen import python_module
+    from workers.governance.documents import load_without_environment
+
+    loaded = load_without_environment(topology)
+    catalogue = contracts_of(loaded, topology).catalogue
+    versions = catalogue.versions(subject)
+    if not versions:
+        known = ", ".join(catalogue.subjects)
+        raise ContractError(f"no subject {subject} with versions; there are {known}")
+    chosen = version or max(versions)
+    if chosen not in versions:
+        known = ", ".join(map(str, versions))
+        raise ContractError(f"{subject} has no version {chosen}; it has {known}")
+    text = python_module(versions[chosen])
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text)
+    return CheckExit.OK

@@ -103,7 +103,8 @@ def _retention(text: str | None) -> str:
 
 def _origin(topic: Topic) -> Iterator[str]:
     lines = [
-        f"- {_link(worker.input.topic)} → worker `{worker.name}`{_scored(topic, worker)} → this topic"
+        f"- {_link(worker.input.topic)} → worker `{worker.name}`{_scored(topic, worker)} "
+        "→ this topic"
         for worker in topic.writers
     ]
     lines += [
