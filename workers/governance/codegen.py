@@ -59,7 +59,7 @@ import fastavro as _fastavro
 import pydantic as _pydantic
 """
 _CONFIG = """
-_CONFIG = _pydantic.ConfigDict(frozen=True, serialize_by_alias=True, use_attributedocstrings=True)
+_CONFIG = _pydantic.ConfigDict(frozen=True, serialize_by_alias=True, use_attribute_docstrings=True)
 """
 
 _READ = '''

@@ -14,6 +14,10 @@ Document = dict[str, Any]
 _LOGICAL = {
     "string": "string",
     "enum": "string",
+    "bytes": "string",
+    "fixed": "string",
+    "null": "string",
+    "union": "object",
     "int": "integer",
     "long": "integer",
     "float": "number",
@@ -94,16 +98,17 @@ def _property(field: Field) -> Document:
 
 
 def _type(shape: Shape) -> Document:
-    """Logical and physical type. A union of several types has no logical one in the standard."""
+    """Logical and physical type.
+
+    The standard has neither bytes nor unions, and its JSON Schema wants a logical type: the
+    physical one says what it is.
+    """
     present = shape.present
-    physical = " | ".join(_physical(branch) for branch in present) or "null"
-    if len(present) != 1:
-        return {"physicalType": physical}
-    made: Document = {"physicalType": physical}
-    only = present[0]
-    logical = _LOGICAL.get(only.logical or only.kind)
-    if logical is not None:
-        made["logicalType"] = logical
+    only = present[0] if len(present) == 1 else shape
+    made: Document = {
+        "physicalType": " | ".join(_physical(branch) for branch in present) or "null",
+        "logicalType": _LOGICAL[only.logical or only.kind],
+    }
     if only.kind == "enum":
         values = {"property": "symbols", "value": list(only.symbols)}
         made["customProperties"] = [values]

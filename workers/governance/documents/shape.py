@@ -137,7 +137,7 @@ class _Builder:
 
 def _logical(schema: Mapping[str, Any], kind: str) -> dict[str, Any]:
     logical = schema.get("logicalType")
-    if (kind, logical) not in _LOGICAL:
+    if not isinstance(logical, str) or (kind, logical) not in _LOGICAL:
         return {}
     sizes = {key: schema.get(key, 0) for key in ("precision", "scale") if logical == "decimal"}
     return {"logical": logical, **sizes}
