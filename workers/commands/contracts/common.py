@@ -55,9 +55,18 @@ def opened(topology: Path) -> tuple[Topology, ContractDirectory]:
         ContractError: it names no directory of contracts, or one of its files is wrong.
     """
     loaded = load(topology)
+    return loaded, contracts_of(loaded, topology)
+
+
+def contracts_of(loaded: Topology, topology: Path) -> ContractDirectory:
+    """The files of a topology's contracts; `topology` is its file.
+
+    Raises:
+        ContractError: it names no directory of contracts, or one of its files is wrong.
+    """
     if loaded.contracts.directory is None:
         raise ContractError(f"{topology}: contracts.directory: is needed for this command")
-    return loaded, read_directory(loaded.contracts.directory)
+    return read_directory(loaded.contracts.directory)
 
 
 def console() -> Console:

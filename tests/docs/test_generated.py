@@ -1,0 +1,31 @@
+"""The committed documents say what topology.yaml and the contracts say."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.conftest import ROOT
+from workers.cli import app
+
+
+def test_the_committed_documents_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `workers contracts docs --check` finds them; it says how to renew them."""
+    monkeypatch.chdir(ROOT)
+
+    done = CliRunner().invoke(app, ["contracts", "docs", "--check"])
+
+    assert done.exit_code == 0, done.stderr
+
+
+def test_the_committed_classes_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `workers contracts codegen` writes them for the newest version."""
+    monkeypatch.chdir(ROOT)
+    committed = ROOT / "examples" / "subscriber" / "flights_enriched.py"
+
+    done = CliRunner().invoke(app, ["contracts", "codegen", "flights.enriched-value"])
+
+    renew = (
+        f"renew with: workers contracts codegen flights.enriched-value --output {committed.name}"
+    )
+    assert done.stdout == committed.read_text(), renew
