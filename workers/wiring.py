@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from workers import __version__
 from workers.contracts.directory import read_directory
@@ -16,7 +15,6 @@ from workers.contracts.schema import SchemaLimits
 from workers.enrich.path import Enricher
 from workers.enrich.policy import Policy
 from workers.errors import (
-    BrokerUnreachable,
     ClientHalt,
     ContractError,
     Halt,
@@ -26,10 +24,10 @@ from workers.errors import (
 from workers.models.bundle import read_bundle
 from workers.models.model import Model
 from workers.models.verify import verify
-from workers.stream.clients import common, consumer_config, instance_name, producer_config
+from workers.operate.look import connect
+from workers.stream.clients import consumer_config, instance_name, producer_config
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.deadletters import Origin
-from workers.stream.failures import translate
 from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
@@ -132,20 +130,8 @@ def check_broker(broker: Broker, worker: Worker) -> None:
         ClientHalt: the broker refuses us; a topic is missing, all missing ones are named; or the
             output has too few partitions to take the input's numbers.
     """
-    clock = SystemClock()
-    log = ClientLog(Journal(clock, worker=worker.name), clock)
-    config = {**common(broker, f"{worker.name}.check"), "logger": log}
-    try:
-        # The whole list: asking for one topic may create it on a broker that allows that.
-        known = AdminClient(config).list_topics(timeout=broker.connect_timeout).topics
-    except KafkaException as error:
-        meant = translate(error.args[0], f"connecting to {broker.bootstrap_servers}")
-        if isinstance(meant, Halt):
-            raise meant from error
-        raise BrokerUnreachable(
-            f"no broker answered at {broker.bootstrap_servers} within "
-            f"{broker.connect_timeout:g} s; check broker.bootstrap_servers and broker.security"
-        ) from error
+    _, metadata = connect(broker, f"{worker.name}.check")
+    known = metadata.topics
     missing = [
         f"{role} topic {topic}" for role, topic in topics_of(worker).items() if topic not in known
     ]
