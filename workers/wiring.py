@@ -17,7 +17,6 @@ from workers.enrich.policy import Policy
 from workers.errors import (
     ClientHalt,
     ContractError,
-    Halt,
     ModelError,
     TopologyError,
 )
@@ -130,8 +129,7 @@ def check_broker(broker: Broker, worker: Worker) -> None:
         ClientHalt: the broker refuses us; a topic is missing, all missing ones are named; or the
             output has too few partitions to take the input's numbers.
     """
-    _, metadata = connect(broker, f"{worker.name}.check")
-    known = metadata.topics
+    known = connect(broker, f"{worker.name}.check").metadata.topics
     missing = [
         f"{role} topic {topic}" for role, topic in topics_of(worker).items() if topic not in known
     ]

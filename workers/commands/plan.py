@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -21,12 +22,13 @@ from workers.operate.steps import Doer, Kind, Step, as_data, differs
 from workers.topology import Topology, Worker, load
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
-
+    from workers.operate.look import Cluster
     from workers.operate.seen import Seen
     from workers.operate.subjects import SubjectsSeen
 
 WIDTH = 120
+LOOKS = 25
+"""How often the cluster is looked at until it shows what was done, a fifth of a second apart."""
 TopologyFile = Annotated[
     Path, typer.Option("--topology", "-t", help="The topology file.", show_default=True)
 ]
@@ -66,11 +68,10 @@ def show_plan(
     if output is PlanOutput.ACLS:
         print(commands(wants.topology.broker, wants.workers), end="")
         return
-    admin, seen = _looked(wants)
+    _, seen = _looked(wants)
     if output is PlanOutput.STRIMZI:
         print(_strimzi(wants, seen, strimzi_cluster), end="")
         return
-    del admin
     steps = plan(wants, seen, _registry(wants))
     _print(steps, output)
     raise typer.Exit(_code(steps))
@@ -92,14 +93,14 @@ def apply_plan(
     from workers.operate.apply import apply, doable
 
     wants = _wants(topology, worker)
-    admin, seen = _looked(wants)
+    cluster, seen = _looked(wants)
     registry = _registry(wants)
     steps = plan(wants, seen, registry)
     todo = doable(steps, partitions=allow_partitions)
     if yes and todo:
-        for done in apply(admin, todo):
+        for done in apply(cluster, todo):
             print(" ".join(filter(None, ("done:", done.kind.value, done.target, done.setting))))
-        steps = plan(wants, _settled(wants, todo), registry)
+        steps = _left(wants, registry, todo)
     _print(steps, PlanOutput.TABLE)
     if todo and not yes:
         print(f"Nothing was changed: {len(todo)} steps wait for `workers apply --yes`.")
@@ -123,28 +124,25 @@ def _picked(topology: Topology, name: str | None) -> tuple[Worker, ...]:
     return (topology.workers[name],)
 
 
-def _looked(wants: Wanted) -> tuple[AdminClient, Seen]:
+def _looked(wants: Wanted) -> tuple[Cluster, Seen]:
     from workers.operate.look import connect, look
     from workers.wiring import configure_logging
 
     configure_logging()
-    admin, metadata = connect(wants.topology.broker, "workers.plan")
-    return admin, look(admin, metadata, wants.workers, wants.topic_names)
+    cluster = connect(wants.topology.broker, "workers.plan")
+    return cluster, look(cluster, wants.workers, wants.topic_names)
 
 
-def _settled(wants: Wanted, done: list[Step]) -> Seen:
-    """What the cluster has after `done`: brokers learn of a new topic a moment after it is made."""
-    from threading import Event
-
-    pause = Event()
-    made = {step.topic.name for step in done if step.topic is not None}
-    seen = _looked(wants)[1]
-    for _ in range(50):
-        if made <= seen.topics.keys():
+def _left(wants: Wanted, registry: SubjectsSeen | None, done: list[Step]) -> list[Step]:
+    """The plan after `done`: brokers learn of a change a moment after it is made."""
+    pause = threading.Event()
+    steps: list[Step] = []
+    for _ in range(LOOKS):
+        steps = plan(wants, _looked(wants)[1], registry)
+        if not set(done) & set(steps):
             break
-        pause.wait(0.1)
-        seen = _looked(wants)[1]
-    return seen
+        pause.wait(0.2)
+    return steps
 
 
 def _registry(_: Wanted) -> SubjectsSeen | None:
@@ -199,6 +197,8 @@ def _cells(step: Step) -> tuple[str, str, str, str, str]:
         change = f"{'none' if step.current is None else step.current} → {step.wanted}"
     elif step.current is not None:
         change = step.current
-    parts = (step.why, step.risk and f"risk: {step.risk}", step.remedy and f"do: {step.remedy}")
+    # A command that is folded into a column cannot be copied.
+    remedy = "workers plan --output acls" if step.kind is Kind.ADD_ACL else step.remedy
+    parts = (step.why, step.risk and f"risk: {step.risk}", remedy and f"do: {remedy}")
     about = "\n".join(filter(None, (step.target, step.setting)))
     return step.kind.value, about, change, "\n".join(filter(None, parts)), step.doer.value

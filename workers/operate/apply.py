@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from workers.errors import ClientHalt, Retry
-from workers.operate.look import TIMEOUT
+from workers.operate.look import TIMEOUT, Cluster
 from workers.operate.steps import Doer, Kind, Step, TopicSpec
 from workers.stream.failures import CODES, translate
 
@@ -29,7 +29,7 @@ def doable(steps: Iterable[Step], *, partitions: bool) -> list[Step]:
     return [step for step in steps if step.doer in doers and step.topic is not None]
 
 
-def apply(admin: AdminClient, steps: Iterable[Step]) -> Iterator[Step]:
+def apply(cluster: Cluster, steps: Iterable[Step]) -> Iterator[Step]:
     """Carry the steps out one by one; gives each when it is done.
 
     A topic that somebody else made in the meantime is left as it is: the next plan looks at it.
@@ -39,7 +39,7 @@ def apply(admin: AdminClient, steps: Iterable[Step]) -> Iterator[Step]:
     """
     for step in steps:
         if step.topic is not None:
-            _carry_out(admin, step, step.topic)
+            _carry_out(cluster.admin, step, step.topic)
             yield step
 
 

@@ -56,7 +56,7 @@ def topic_steps(
         yield _missing(topic, made(topic, wanted, seen), seen)
         return
     yield from _partitions(topic, there, sizes(topic.reads, wanted, seen))
-    yield from _copies(topic, there)
+    yield from _copies(topic, there, seen.brokers)
     if there.settings is None:
         return
     for setting in derived(topic, there.replication_factor):
@@ -131,7 +131,7 @@ def _partitions(
         )
 
 
-def _copies(topic: WantedTopic, there: SeenTopic) -> Iterator[Step]:
+def _copies(topic: WantedTopic, there: SeenTopic, brokers: int) -> Iterator[Step]:
     stated = topic.replication_factor
     if stated is not None and stated != there.replication_factor:
         yield fault(
@@ -142,7 +142,7 @@ def _copies(topic: WantedTopic, there: SeenTopic) -> Iterator[Step]:
             current=str(there.replication_factor),
             wanted=str(stated),
         )
-    elif stated is None and there.replication_factor == 1:
+    elif stated is None and there.replication_factor == 1 and brokers > 1:
         yield warning(
             topic.target,
             "one copy: a lost disk loses records that were acknowledged",
