@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -85,10 +86,16 @@ def apply_plan(
     allow_partitions: Annotated[
         bool, typer.Option("--allow-partitions", help="Add partitions too, which moves keys.")
     ] = False,
+    allow_removal: Annotated[
+        bool,
+        typer.Option(
+            "--allow-removal", help="Shorten retention or compact too, which removes records."
+        ),
+    ] = False,
 ) -> None:
-    """Create the topics that workers write to, and bring their settings back. Deletes nothing.
+    """Create the topics that workers write to, and bring their settings back.
 
-    Never touches an input topic. Shows what is left afterwards. Exit codes as of `workers plan`.
+    Deletes no topic, never touches an input; shows what is left. Exit codes as of `workers plan`.
     """
     from workers.operate.apply import apply, doable
 
@@ -96,10 +103,11 @@ def apply_plan(
     cluster, seen = _looked(wants)
     registry = _registry(wants)
     steps = plan(wants, seen, registry)
-    todo = doable(steps, partitions=allow_partitions)
+    flags = {Doer.APPLY_PARTITIONS: allow_partitions, Doer.APPLY_REMOVAL: allow_removal}
+    todo = doable(steps, [doer for doer, allowed in flags.items() if allowed])
     if yes and todo:
         for done in apply(cluster, todo):
-            print(" ".join(filter(None, ("done:", done.kind.value, done.target, done.setting))))
+            print(": ".join(filter(None, ("done", done.kind.value, done.target, done.setting))))
         steps = _left(wants, registry, todo)
     _print(steps, PlanOutput.TABLE)
     if todo and not yes:
@@ -183,12 +191,9 @@ def _print(steps: list[Step], output: PlanOutput) -> None:
         for step in steps:
             table.add_row(*map(escape, _cells(step)), style=_COLOUR.get(step.kind))
         console.print(table)
-    counts = {doer: sum(step.doer is doer for step in steps) for doer in Doer}
-    console.print(
-        f"{counts[Doer.APPLY]} for apply, {counts[Doer.APPLY_IF_ALLOWED]} for apply "
-        f"--allow-partitions, {counts[Doer.PERSON]} for you; {counts[Doer.NOBODY]} to know.",
-        markup=False,
-    )
+    counts = Counter(step.doer for step in steps)
+    to_do = [f"{counts[doer]} for {doer.value}" for doer in Doer if doer.value and counts[doer]]
+    print(f"{', '.join(to_do) or 'nothing to do'}; {counts[Doer.NOBODY]} to know")
 
 
 def _cells(step: Step) -> tuple[str, str, str, str, str]:

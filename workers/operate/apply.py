@@ -23,9 +23,9 @@ from workers.operate.steps import Doer, Kind, Step, TopicSpec
 from workers.stream.failures import CODES, translate
 
 
-def doable(steps: Iterable[Step], *, partitions: bool) -> list[Step]:
-    """The steps that `apply` carries out; with `partitions` those that add partitions as well."""
-    doers = {Doer.APPLY, Doer.APPLY_IF_ALLOWED} if partitions else {Doer.APPLY}
+def doable(steps: Iterable[Step], allowed: Iterable[Doer] = ()) -> list[Step]:
+    """The steps that `apply` carries out, with those of its kinds that were allowed by name."""
+    doers = {Doer.APPLY, *allowed}
     return [step for step in steps if step.doer in doers and step.topic is not None]
 
 

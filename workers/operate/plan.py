@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from workers.contracts.directory import ContractDirectory
 from workers.operate.checks import acl_steps, broker_steps, group_steps, input_steps
 from workers.operate.seen import Seen
-from workers.operate.steps import Step, note, warning
+from workers.operate.steps import Kind, Step, note, warning
 from workers.operate.subjects import SubjectsSeen, subject_steps
 from workers.operate.topics import topic_steps
 from workers.operate.wanted import WantedTopic, merged, retentions, wanted_topics
 from workers.topology import Topology, Worker
+
+_PLACE = {Kind.FAULT: 0, Kind.WARNING: 2, Kind.NOTE: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,10 @@ def wanted(
 
 
 def plan(wants: Wanted, seen: Seen, registry: SubjectsSeen | None = None) -> list[Step]:
-    """Every difference, what must be done first and in the order of the topology."""
+    """Every difference: faults first, what is only good to know last."""
     found = [*_topics(wants, seen), *_others(wants, seen, registry)]
     # Workers may share a topic or the brokers: what is true for both is said once.
-    return list(dict.fromkeys(found))
+    return sorted(dict.fromkeys(found), key=lambda step: _PLACE.get(step.kind, 1))
 
 
 def _topics(wants: Wanted, seen: Seen) -> Iterator[Step]:

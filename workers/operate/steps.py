@@ -26,7 +26,8 @@ class Doer(StrEnum):
     """Who can do it."""
 
     APPLY = "apply"
-    APPLY_IF_ALLOWED = "apply --allow-partitions"
+    APPLY_PARTITIONS = "apply --allow-partitions"
+    APPLY_REMOVAL = "apply --allow-removal"
     PERSON = "you"
     NOBODY = ""
     """Nothing has to be done: it is said so that it is known."""

@@ -83,7 +83,7 @@ def _missing(topic: WantedTopic, new: TopicSpec | None, seen: Seen) -> Step:
         kind=Kind.CREATE_TOPIC,
         doer=Doer.APPLY,
         target=topic.target,
-        wanted=f"{new.partitions} partitions, {new.replication_factor} copies, "
+        wanted=f"partitions={new.partitions}, replication factor={new.replication_factor}, "
         + ", ".join(f"{name}={value}" for name, value in new.settings.items()),
         why=f"{topic.role} of worker {topic.worker}; workers create no topic",
         topic=new,
@@ -103,7 +103,7 @@ def _partitions(
         new = TopicSpec(name=topic.name, partitions=needed, replication_factor=0)
         yield Step(
             kind=Kind.ADD_PARTITIONS,
-            doer=Doer.APPLY_IF_ALLOWED,
+            doer=Doer.APPLY_PARTITIONS,
             target=topic.target,
             setting="partitions",
             current=str(there.partitions),
@@ -161,15 +161,16 @@ def _setting(
         replication_factor=0,
         settings={setting.name: setting.value},
     )
+    removes = setting.name in _RISKY and _removes(setting, settings)
     return Step(
         kind=Kind.CHANGE_SETTING,
-        doer=Doer.APPLY,
+        doer=Doer.APPLY_REMOVAL if removes else Doer.APPLY,
         target=topic.target,
         setting=setting.name,
         current=current,
         wanted=setting.value,
         why=setting.why,
-        risk=_SHRINKS if setting.name in _RISKY and _removes(setting, settings) else "",
+        risk=_SHRINKS if removes else "",
         topic=new,
     )
 

@@ -77,18 +77,21 @@ class _Container:
 class LocalProcess:
     """One broker and controller in a Java process, its log in a temporary folder.
 
+    `properties` are more lines of server.properties; a later one wins over ours.
+
     Raises:
         NoKafka: Java or Maven is missing, or the jars cannot be had.
     """
 
-    def __init__(self, heap: str = "512m") -> None:
+    def __init__(self, heap: str = "512m", properties: str = "") -> None:
         self._libs = _jars()
         self._heap = heap
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._port, controller = _free_port(), _free_port()
         self.bootstrap_servers = f"127.0.0.1:{self._port}"
         self._properties = self._folder / "server.properties"
-        self._properties.write_text(_server_properties(self._port, controller, self._folder))
+        ours = _server_properties(self._port, controller, self._folder)
+        self._properties.write_text(ours + properties)
         storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={_cluster_id()}"]
         done = subprocess.run(
             self._java(*storage, "-c", str(self._properties)), capture_output=True, check=False
