@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import ConfigResource, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    ConfigResource,
+    ResourceType,
+)
 
 from tests.cli.test_cli import workers
 from tests.conftest import ROOT
 from tests.traffic import good
 from workers.enrich.path import Enricher
 from workers.testing import Driver, Reader, RealKafka, produce
+from workers.topology import Topology, Worker, load
 from workers.wiring import pick
 
 pytestmark = pytest.mark.kafka
@@ -62,7 +66,7 @@ workers:
     output:
       topic: out.{tag}
       subject: flights.enriched-value
-      settings: {{retention: 7d{more}}}
+      settings: {{retention: {kept}{more}}}
     dead_letter: {{topic: dlq.{tag}, settings: {{retention: 30d}}}}
     group: {tag}
     transactional_id: {tag}
@@ -80,10 +84,22 @@ def place(kafka: RealKafka, tmp_path: Path) -> Place:
     return found
 
 
-def write(place: Place, more: str = "") -> None:
-    """Write the topology; `more` goes into the output's settings."""
+def write(place: Place, *, kept: str = "7d", more: str = "") -> None:
+    """Write the topology: how long the output is kept, and more of its settings."""
     servers = place.kafka.bootstrap_servers
-    place.file.write_text(TEXT.format(servers=servers, root=ROOT, tag=place.tag, more=more))
+    text = TEXT.format(servers=servers, root=ROOT, tag=place.tag, kept=kept, more=more)
+    place.file.write_text(text)
+
+
+def prepared(place: Place) -> tuple[Topology, Worker]:
+    """The worker on topics that `apply` made.
+
+    Its output is kept for ever: retention goes by timestamps, and these events are of 2013.
+    """
+    write(place, kept="forever")
+    place.run("apply", "--yes")
+    topology = load(place.file, {})
+    return topology, pick(topology, None)
 
 
 def test_plan_apply_plan_ends_with_nothing_to_do(place: Place) -> None:
@@ -163,7 +179,7 @@ def test_records_are_removed_only_when_allowed(place: Place) -> None:
 def test_partitions_are_added_only_when_allowed(place: Place) -> None:
     """Because the keys move; the plan says so."""
     place.run("apply", "--yes")
-    write(place, ", partitions: 5")
+    write(place, more=", partitions: 5")
 
     code, steps = place.plan()
     refused = place.run("apply", "--yes")
@@ -187,13 +203,10 @@ def test_a_worker_runs_on_what_apply_made(
     place: Place, enricher: Enricher, flights: list[bytes]
 ) -> None:
     """And its group, once there, is one that the plan has nothing against."""
-    from workers.topology import load
-
-    place.run("apply", "--yes")
-    topology = load(place.file, {})
+    topology, worker = prepared(place)
     produce(place.kafka.bootstrap_servers, f"in.{place.tag}", good(flights[:500]))
     with (
-        Driver(topology, pick(topology, None), enricher),
+        Driver(topology, worker, enricher),
         Reader(place.kafka.bootstrap_servers, f"out.{place.tag}") as reader,
     ):
         reader.until(lambda seen: len(seen) >= 500)
@@ -207,14 +220,11 @@ def test_offsets_that_retention_overtook_are_a_fault(
     place: Place, enricher: Enricher, flights: list[bytes]
 ) -> None:
     """Before the worker starts again and stops those partitions."""
-    from workers.topology import load
-
-    place.run("apply", "--yes")
-    topology = load(place.file, {})
+    topology, worker = prepared(place)
     source = f"in.{place.tag}"
     produce(place.kafka.bootstrap_servers, source, good(flights[:300]))
     with (
-        Driver(topology, pick(topology, None), enricher),
+        Driver(topology, worker, enricher),
         Reader(place.kafka.bootstrap_servers, f"out.{place.tag}") as reader,
     ):
         reader.until(lambda seen: len(seen) >= 300)
@@ -231,7 +241,7 @@ def test_offsets_that_retention_overtook_are_a_fault(
 
 def test_no_broker_exits_6(tmp_path: Path) -> None:
     """As everywhere."""
-    text = TEXT.format(servers="127.0.0.1:1", root=ROOT, tag="t", more="")
+    text = TEXT.format(servers="127.0.0.1:1", root=ROOT, tag="t", kept="7d", more="")
     file = tmp_path / "topology.yaml"
     file.write_text(text.replace('"127.0.0.1:1"}', '"127.0.0.1:1", connect_timeout: 1s}'))
 
