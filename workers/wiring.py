@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from dataclasses import dataclass
 
-import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from workers import __version__
@@ -39,25 +36,6 @@ from workers.stream.publish import (
 )
 from workers.stream.source import Source
 from workers.topology import Broker, Delivery, Partitioning, Topology, Worker
-
-
-def configure_logging(*, debug: bool = False) -> None:
-    """Logs on standard error: for people on a terminal, else one JSON object a line."""
-    terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer()
-            if terminal
-            else structlog.processors.JSONRenderer(sort_keys=True),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if debug else logging.INFO
-        ),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,
-    )
 
 
 def pick(topology: Topology, name: str | None) -> Worker:

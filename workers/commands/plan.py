@@ -134,7 +134,7 @@ def _picked(topology: Topology, name: str | None) -> tuple[Worker, ...]:
 
 def _looked(wants: Wanted) -> tuple[Cluster, Seen]:
     from workers.operate.look import connect, look
-    from workers.wiring import configure_logging
+    from workers.stream.logs import configure_logging
 
     configure_logging()
     cluster = connect(wants.topology.broker, "workers.plan")
