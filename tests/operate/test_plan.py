@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
 from workers.contracts.directory import ContractDirectory, read_directory
-from workers.errors import TopologyError
+from workers.errors import ContractError, TopologyError
 from workers.operate.plan import Wanted, plan, wanted
 from workers.operate.seen import Seen, SeenGroup, SeenTopic
 from workers.operate.steps import Doer, Kind, Step, as_data, differs
@@ -390,9 +391,9 @@ def test_what_could_not_be_read_is_said(topology: Topology, files: ContractDirec
     seen = Seen(brokers=3, topics=topics, unread=("settings of topic flights.enriched: X",))
     found = steps(topology, files, seen)
 
-    assert [step.kind for step in found] == [Kind.WARNING]
-    assert "flights.enriched: X" in found[0].why
-    assert "DescribeConfigs" in found[0].remedy
+    assert [step.kind for step in found] == [Kind.FAULT, Kind.WARNING]
+    assert "flights.enriched: X" in found[1].why
+    assert all("DescribeConfigs" in step.remedy for step in found)
 
 
 def test_json_has_the_same_keys_in_every_step(topology: Topology, files: ContractDirectory) -> None:
@@ -445,3 +446,14 @@ def test_a_subject_without_files_is_a_fault(topology: Topology, files: ContractD
 
     assert [(step.kind, step.target) for step in found] == [(Kind.FAULT, "subject nothing-value")]
     assert "schemas/nothing-value/subject.yaml" in found[0].remedy
+
+
+def test_a_retention_of_subject_yaml_that_is_none_names_the_file(
+    topology: Topology, files: ContractDirectory
+) -> None:
+    """The topic could not be set to it."""
+    folder, about = next(iter(files.files.items()))
+    wrong = replace(files, files={folder: about.model_copy(update={"retention": "a while"})})
+
+    with pytest.raises(ContractError, match=r"subject.yaml: retention: not a retention"):
+        wants(topology, wrong)

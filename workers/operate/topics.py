@@ -58,6 +58,11 @@ def topic_steps(
     yield from _partitions(topic, there, sizes(topic.reads, wanted, seen))
     yield from _copies(topic, there, seen.brokers)
     if there.settings is None:
+        yield fault(
+            topic.target,
+            "its settings could not be read, so they were not checked",
+            "run it as a principal with DescribeConfigs on the topic",
+        )
         return
     for setting in derived(topic, there.replication_factor):
         current = there.settings.get(setting.name)
