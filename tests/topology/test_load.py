@@ -193,5 +193,5 @@ def test_a_retention_that_is_none_is_a_fault_with_its_line(tmp_path: Path, reten
         "output: {topic: out}", f'output: {{topic: out, settings: {{retention: "{retention}"}}}}'
     )
 
-    with pytest.raises(TopologyError, match=r"topology.yaml:8: .*retention: not a retention"):
+    with pytest.raises(TopologyError, match=r"topology.yaml:9: .*retention: not a retention"):
         read(tmp_path, text)
