@@ -1,7 +1,8 @@
 """The `workers` command.
 
 Exit codes: 0 done · 1 a bug of ours · 2 wrong usage · 3 topology · 4 contract · 5 model ·
-6 no broker answered · 7 stopped, because going on could lose or double a record · 8 fenced.
+6 no broker answered · 7 stopped, because going on could lose or double a record · 8 fenced ·
+9 the cluster differs from the topology.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from workers import __version__
 from workers.commands import contracts
+from workers.commands.plan import apply_plan, show_plan
 from workers.errors import Halt
 from workers.topology import Topology, Worker, describe, json_schema, load
 
@@ -34,6 +36,8 @@ app = typer.Typer(
 )
 
 app.add_typer(contracts.app, name="contracts")
+app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)
+app.command("apply", epilog="Example: workers apply flight-delays --yes")(apply_plan)
 
 TopologyFile = Annotated[
     Path, typer.Option("--topology", "-t", help="The topology file.", show_default=True)

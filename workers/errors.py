@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     BROKER = 6
     HALTED = 7
     FENCED = 8
+    DIFFERS = 9
 
 
 class Verdict(StrEnum):

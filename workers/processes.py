@@ -15,8 +15,9 @@ from types import FrameType
 from workers.errors import ExitCode, Halt
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.journal import Event, Journal
+from workers.stream.logs import configure_logging
 from workers.topology import load
-from workers.wiring import build_enricher, build_loop, check_broker, configure_logging, pick
+from workers.wiring import build_enricher, build_loop, check_broker, pick
 
 HEALTHY_SECONDS = 60.0
 """A process that lived so long starts again at the shortest wait."""

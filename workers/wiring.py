@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from dataclasses import dataclass
 
-import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from workers import __version__
 from workers.contracts.notes import unnoted
@@ -18,18 +14,16 @@ from workers.contracts.schema import SchemaLimits
 from workers.enrich.path import Enricher
 from workers.enrich.policy import Policy
 from workers.errors import (
-    BrokerUnreachable,
     ClientHalt,
-    Halt,
     TopologyError,
 )
 from workers.models.bundle import read_bundle
 from workers.models.model import Model
 from workers.models.verify import verify
-from workers.stream.clients import common, consumer_config, instance_name, producer_config
+from workers.operate.look import connect
+from workers.stream.clients import consumer_config, instance_name, producer_config
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.deadletters import Origin
-from workers.stream.failures import translate
 from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
@@ -43,26 +37,6 @@ from workers.stream.publish import (
 from workers.stream.schemas import Schemas, noted
 from workers.stream.source import Source
 from workers.topology import Broker, Delivery, Partitioning, Topology, Worker
-
-
-def configure_logging(*, debug: bool = False) -> None:
-    """Logs on standard error: for people on a terminal, else one JSON object a line."""
-    terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer()
-            if terminal
-            else structlog.processors.JSONRenderer(sort_keys=True),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if debug else logging.INFO
-        ),
-        # One write a line: processes of one host share the stream.
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,
-    )
 
 
 def pick(topology: Topology, name: str | None) -> Worker:
@@ -147,20 +121,7 @@ def check_broker(broker: Broker, worker: Worker) -> None:
         ClientHalt: the broker refuses us; a topic is missing, all missing ones are named; or the
             output has too few partitions to take the input's numbers.
     """
-    clock = SystemClock()
-    log = ClientLog(Journal(clock, worker=worker.name), clock)
-    config = {**common(broker, f"{worker.name}.check"), "logger": log}
-    try:
-        # The whole list: asking for one topic may create it on a broker that allows that.
-        known = AdminClient(config).list_topics(timeout=broker.connect_timeout).topics
-    except KafkaException as error:
-        meant = translate(error.args[0], f"connecting to {broker.bootstrap_servers}")
-        if isinstance(meant, Halt):
-            raise meant from error
-        raise BrokerUnreachable(
-            f"no broker answered at {broker.bootstrap_servers} within "
-            f"{broker.connect_timeout:g} s; check broker.bootstrap_servers and broker.security"
-        ) from error
+    known = connect(broker, f"{worker.name}.check").metadata.topics
     missing = [
         f"{role} topic {topic}" for role, topic in topics_of(worker).items() if topic not in known
     ]

@@ -120,7 +120,7 @@ def test_an_unknown_worker_names_those_there_are() -> None:
     assert "flight-delays" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["check", "run", "schema", "demo"])
+@pytest.mark.parametrize("command", ["check", "run", "schema", "demo", "plan", "apply"])
 def test_every_help_has_an_example(command: str) -> None:
     """Example: …"""
     done = workers(command, "--help")

@@ -14,8 +14,9 @@ import signal
 import sys
 from pathlib import Path
 
+from workers.stream.logs import configure_logging
 from workers.topology import Topology, Worker, load
-from workers.wiring import build_enricher, build_loop, configure_logging, pick
+from workers.wiring import build_enricher, build_loop, pick
 
 
 def main(topology: Path, instance: str) -> None:

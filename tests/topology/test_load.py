@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from workers.errors import TopologyError
-from workers.topology import Delivery, Topology, json_schema, load
+from workers.topology import Delivery, Topology, json_schema, load, retention_settings
 
 GOOD = """\
 version: 1
@@ -170,3 +170,28 @@ def test_the_shipped_topology_is_good_and_its_schema_complete() -> None:
     for name, definition in json_schema()["$defs"].items():
         for key, value in definition.get("properties", {}).items():
             assert value.keys() & {"description", "$ref"}, f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("12h", {"cleanup.policy": "delete", "retention.ms": "43200000"}),
+        ("2w", {"cleanup.policy": "delete", "retention.ms": "1209600000"}),
+        ("forever", {"cleanup.policy": "delete", "retention.ms": "-1"}),
+        ("compact", {"cleanup.policy": "compact"}),
+    ],
+)
+def test_a_retention_becomes_kafkas_settings(text: str, settings: dict[str, str]) -> None:
+    """Written as in subject.yaml."""
+    assert retention_settings(text) == settings
+
+
+@pytest.mark.parametrize("retention", ["7", "7 days", "-1d", "0x7d", ""])
+def test_a_retention_that_is_none_is_a_fault_with_its_line(tmp_path: Path, retention: str) -> None:
+    """With the forms that there are."""
+    text = GOOD.replace(
+        "output: {topic: out}", f'output: {{topic: out, settings: {{retention: "{retention}"}}}}'
+    )
+
+    with pytest.raises(TopologyError, match=r"topology.yaml:9: .*retention: not a retention"):
+        read(tmp_path, text)

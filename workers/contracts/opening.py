@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from workers.contracts.cache import DiskCache, cache_folder
 from workers.contracts.notes import Note, unnoted
@@ -12,6 +11,7 @@ from workers.contracts.resolver import Resolver
 from workers.contracts.schema import SchemaLimits
 from workers.contracts.sources import DirectorySource, registry_source
 from workers.errors import ContractError
+from workers.topology import user_cache
 from workers.topology.contracts import ContractsPlace
 
 
@@ -28,7 +28,7 @@ def open_contracts(
     """
     registry = place.registry
     if registry is not None:
-        kept = registry.cache or Path.home() / ".cache" / "enrichment-workers" / "contracts"
+        kept = registry.cache or user_cache() / "contracts"
         cache = DiskCache(cache_folder(kept, str(registry.url), registry.context), limits)
         pace = Pace(refresh=registry.refresh, unknown_for=registry.unknown_for)
         source = registry_source(registry, limits)

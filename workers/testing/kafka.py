@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -77,18 +78,26 @@ class _Container:
 class LocalProcess:
     """One broker and controller in a Java process, its log in a temporary folder.
 
+    With `users`, passwords by name, it has an authorizer and at `secured_servers` a listener for
+    SASL/PLAIN; whoever comes to `bootstrap_servers` is then a super user.
+
     Raises:
         NoKafka: Java or Maven is missing, or the jars cannot be had.
     """
 
-    def __init__(self, heap: str = "512m") -> None:
+    def __init__(self, heap: str = "512m", users: Mapping[str, str] | None = None) -> None:
         self._libs = _jars()
         self._heap = heap
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._port, controller = free_port(), free_port()
         self.bootstrap_servers = f"127.0.0.1:{self._port}"
         self._properties = self._folder / "server.properties"
-        self._properties.write_text(_server_properties(self._port, controller, self._folder))
+        properties = _server_properties(self._port, controller, self._folder)
+        if users:
+            port = free_port()
+            self.secured_servers = f"127.0.0.1:{port}"
+            properties += _security(self._port, port, controller, users)
+        self._properties.write_text(properties)
         storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={_cluster_id()}"]
         done = subprocess.run(
             self._java(*storage, "-c", str(self._properties)), capture_output=True, check=False
@@ -264,6 +273,21 @@ group.consumer.min.heartbeat.interval.ms=1000
 group.consumer.heartbeat.interval.ms=1000
 group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=1000
+"""
+
+
+def _security(port: int, secured: int, controller: int, users: Mapping[str, str]) -> str:
+    """Lines that win over those above them."""
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+    return f"""
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{secured},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{secured}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config={login} {known};
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
 """
 
 

@@ -3,6 +3,7 @@
 from workers.topology.describe import describe
 from workers.topology.load import load, user_cache
 from workers.topology.model import Broker, Topology, json_schema
+from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
     Delivery,
     FirstStart,
@@ -24,11 +25,13 @@ __all__ = [
     "Partitioning",
     "Protocol",
     "Tombstones",
+    "TopicSettings",
     "Topology",
     "Unframed",
     "Worker",
     "describe",
     "json_schema",
     "load",
+    "retention_settings",
     "user_cache",
 ]

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
 from workers.topology.units import Duration, Size
+from workers.topology.wanted import TopicSettings
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,255}$")]
@@ -92,6 +93,9 @@ class OutputTopic(Part):
     partitioning: Partitioning = Field(
         default=Partitioning.KEY, description="How a partition is chosen; both keep order per key."
     )
+    settings: TopicSettings = Field(
+        default_factory=TopicSettings, description="What the topic should have."
+    )
 
 
 class DeadLetterTopic(Part):
@@ -101,6 +105,9 @@ class DeadLetterTopic(Part):
     max_message_bytes: Size = Field(
         default=1_000_000, description="The topic's max.message.bytes, less its overhead."
     )
+    settings: TopicSettings = Field(
+        default_factory=TopicSettings, description="What the topic should have."
+    )
 
 
 class DecisionsTopic(Part):
@@ -108,6 +115,9 @@ class DecisionsTopic(Part):
 
     topic: TopicName = Field(description="Topic of the decisions.")
     subject: Subject = Field(default="", description="Contract; default `<topic>-value`.")
+    settings: TopicSettings = Field(
+        default_factory=TopicSettings, description="What the topic should have."
+    )
 
 
 class ModelRef(Part):
@@ -184,6 +194,16 @@ class Worker(Part):
     )
     static_membership: bool = Field(
         default=False, description="Keep partitions over a restart: group.instance.id = instance."
+    )
+    principal: Annotated[str, Field(pattern=r"^([A-Za-z]+:.+)?$")] = Field(
+        default="",
+        description="Whose ACLs `workers plan` looks for; default: `User:` and the SASL user name, "
+        "else the worker's name.",
+    )
+    replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None,
+        description="Processes that are to run, on all hosts together; held against the input's "
+        "partitions.",
     )
     transactional_id: str = Field(default="", description="Prefix; default: the worker's name.")
     transaction_timeout: Duration = Field(

@@ -1,0 +1,145 @@
+"""The ACLs that a worker needs, no more; which of them a cluster lacks; kafka-acls commands.
+
+Kafka's authorizer takes Read and Write to imply Describe (StandardAuthorizerData.java). Producing
+idempotently needs no IdempotentWrite on the cluster since Kafka 2.8: Write on any topic will do
+(KIP-679).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from workers.topology import Broker, Delivery, Worker
+
+
+class Resource(StrEnum):
+    """What an ACL is about, as kafka-acls' options name it."""
+
+    TOPIC = "topic"
+    GROUP = "group"
+    TRANSACTIONAL_ID = "transactional-id"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Operations on a resource that a worker needs. `prefixed`: on every name that begins so."""
+
+    resource: Resource
+    name: str
+    operations: tuple[str, ...]
+    why: str
+    prefixed: bool = False
+
+    def __str__(self) -> str:
+        """For people: `topic flights`."""
+        return f"{self.resource.value} {self.name}{'*' if self.prefixed else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenAcl:
+    """An ACL of the cluster; operation as `Read`, `resource` None for kinds that we never need."""
+
+    resource: Resource | None
+    name: str
+    prefixed: bool
+    operation: str
+    allows: bool
+    principal: str
+    host: str
+
+
+def principal(broker: Broker, worker: Worker) -> str:
+    """Who the worker is to the authorizer, as far as the topology says."""
+    if worker.principal:
+        return worker.principal
+    sasl = broker.security.sasl
+    return f"User:{sasl.username if sasl and sasl.username else worker.name}"
+
+
+def grants(worker: Worker) -> tuple[Grant, ...]:
+    """What the worker needs to run: to read, to write, to commit."""
+    read, write = ("Describe", "Read"), ("Describe", "Write")
+    topics = {worker.output.topic: "output", worker.dead_letter.topic: "dead letters"}
+    if worker.decisions is not None:
+        topics[worker.decisions.topic] = "decisions"
+    found = [
+        Grant(resource=Resource.TOPIC, name=worker.input.topic, operations=read, why="input"),
+        *(
+            Grant(resource=Resource.TOPIC, name=topic, operations=write, why=role)
+            for topic, role in topics.items()
+        ),
+        Grant(resource=Resource.GROUP, name=worker.group, operations=read, why="consumer group"),
+    ]
+    if worker.delivery is Delivery.EXACTLY_ONCE:
+        # The rest of the id is replica and process slot, see `stream.clients.transactional_id`.
+        found.append(
+            Grant(
+                resource=Resource.TRANSACTIONAL_ID,
+                name=f"{worker.transactional_id}.",
+                operations=write,
+                why="transactions of every replica",
+                prefixed=True,
+            )
+        )
+    return tuple(found)
+
+
+def lacking(grant: Grant, who: str, acls: Iterable[SeenAcl]) -> tuple[str, ...]:
+    """Which of the grant's operations the cluster does not allow, or denies."""
+    about = [acl for acl in acls if acl.principal in (who, "User:*") and _covers(acl, grant)]
+    denied = [acl for acl in acls if acl.principal in (who, "User:*") and _touches(acl, grant)]
+    return tuple(
+        operation
+        for operation in grant.operations
+        if not any(acl.allows and acl.host == "*" and _gives(acl, operation) for acl in about)
+        or any(not acl.allows and acl.operation in ("All", operation) for acl in denied)
+    )
+
+
+def _gives(acl: SeenAcl, operation: str) -> bool:
+    implied = operation == "Describe" and acl.operation in ("Read", "Write", "Delete", "Alter")
+    return implied or acl.operation in ("All", operation)
+
+
+def _covers(acl: SeenAcl, grant: Grant) -> bool:
+    """Does it apply to all of the grant's resource?"""
+    if acl.resource is not grant.resource:
+        return False
+    if acl.prefixed:
+        return grant.name.startswith(acl.name)
+    return acl.name == "*" or (acl.name == grant.name and not grant.prefixed)
+
+
+def _touches(acl: SeenAcl, grant: Grant) -> bool:
+    """Does it apply to any part of the grant's resource?"""
+    part = grant.prefixed and acl.name.startswith(grant.name)
+    return _covers(acl, grant) or (acl.resource is grant.resource and part)
+
+
+def command(broker: Broker, who: str, grant: Grant) -> str:
+    """The kafka-acls command that gives it."""
+    words = ["kafka-acls.sh", "--bootstrap-server", broker.bootstrap_servers]
+    if broker.security.protocol != "PLAINTEXT":
+        words += ["--command-config", "admin.properties"]
+    words += ["--add", "--allow-principal", who]
+    for operation in grant.operations:
+        words += ["--operation", operation]
+    words += [f"--{grant.resource.value}", grant.name]
+    if grant.prefixed:
+        words += ["--resource-pattern-type", "prefixed"]
+    return shlex.join(words)
+
+
+def commands(broker: Broker, workers: Iterable[Worker]) -> str:
+    """A shell script that gives the workers what they need."""
+    lines = []
+    for worker in workers:
+        who = principal(broker, worker)
+        lines.append(f"# worker {worker.name} as {who}")
+        for grant in grants(worker):
+            lines += [f"# {grant.why}", command(broker, who, grant)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,89 @@
+"""The differences between a topology and a cluster, all of them, as steps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from workers.contracts.directory import ContractDirectory
+from workers.operate.checks import acl_steps, broker_steps, group_steps, input_steps
+from workers.operate.seen import Seen
+from workers.operate.steps import Kind, Step, note, warning
+from workers.operate.subjects import SubjectsSeen, subject_steps
+from workers.operate.topics import topic_steps
+from workers.operate.wanted import WantedTopic, merged, retentions, wanted_topics
+from workers.topology import Topology, Worker
+
+_PLACE = {Kind.FAULT: 0, Kind.WARNING: 2, Kind.NOTE: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a topology wants.
+
+    `workers` are those that are planned for. `topics` are all that any worker of the topology
+    writes to, by name: one worker may read what another writes.
+    """
+
+    topology: Topology
+    workers: tuple[Worker, ...]
+    topics: Mapping[str, WantedTopic]
+    contracts: ContractDirectory | None
+
+    @property
+    def written(self) -> tuple[WantedTopic, ...]:
+        """The topics that the planned workers write to."""
+        names = {topic.name for worker in self.workers for topic in wanted_topics(worker, {})}
+        return tuple(topic for name, topic in self.topics.items() if name in names)
+
+    @property
+    def topic_names(self) -> tuple[str, ...]:
+        """Every topic that has to be looked at."""
+        every = self.topology.workers.values()
+        return tuple(dict.fromkeys([*(worker.input.topic for worker in every), *self.topics]))
+
+
+def wanted(
+    topology: Topology, workers: Iterable[Worker], contracts: ContractDirectory | None
+) -> Wanted:
+    """What is wanted for these workers of a topology.
+
+    Raises:
+        ContractError: a subject.yaml states a retention that is none.
+        TopologyError: two workers state different things of one topic.
+    """
+    kept = retentions(contracts)
+    topics = merged(t for worker in topology.workers.values() for t in wanted_topics(worker, kept))
+    return Wanted(topology, tuple(workers), {topic.name: topic for topic in topics}, contracts)
+
+
+def plan(wants: Wanted, seen: Seen, registry: SubjectsSeen | None = None) -> list[Step]:
+    """Every difference: faults first, what is only good to know last."""
+    found = [*_topics(wants, seen), *_others(wants, seen, registry)]
+    # Workers may share a topic or the brokers: what is true for both is said once.
+    return sorted(dict.fromkeys(found), key=lambda step: _PLACE.get(step.kind, 1))
+
+
+def _topics(wants: Wanted, seen: Seen) -> Iterator[Step]:
+    for worker in wants.workers:
+        yield from input_steps(worker, wants.topics, seen)
+    for topic in wants.written:
+        yield from topic_steps(topic, wants.topics, seen)
+
+
+def _others(wants: Wanted, seen: Seen, registry: SubjectsSeen | None) -> Iterator[Step]:
+    for worker in wants.workers:
+        if wants.contracts is not None:
+            yield from subject_steps(worker, wants.contracts, registry)
+        yield from broker_steps(worker, seen)
+        yield from group_steps(worker, seen)
+        yield from acl_steps(wants.topology.broker, worker, seen)
+    if seen.authorizer is False:
+        yield note("ACLs", "the cluster has no authorizer: nothing to check")
+    for what in seen.unread:
+        yield warning(
+            "cluster",
+            f"could not be read, so it was not checked: {what}",
+            "run it as a principal with Describe and DescribeConfigs on the topics, Describe on "
+            "the group, and Describe and DescribeConfigs on the cluster",
+        )
