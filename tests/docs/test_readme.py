@@ -6,6 +6,7 @@ import re
 
 from tests.conftest import ROOT
 from workers.errors import ExitCode, Verdict
+from workers.contracts.notes import ContractEvent
 from workers.stream.journal import Event
 
 README = (ROOT / "README.md").read_text()
@@ -38,4 +39,6 @@ def test_log_events_are_documented() -> None:
     """docs/architecture.md lists every name a worker logs."""
     text = (ROOT / "docs" / "architecture.md").read_text()
 
-    assert [event.value for event in Event if f"`{event.value}`" not in text] == []
+    assert [
+        event.value for event in (*Event, *ContractEvent) if f"`{event.value}`" not in text
+    ] == []

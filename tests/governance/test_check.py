@@ -190,7 +190,7 @@ def test_in_a_registry_every_version_is_released(tmp_path: Path, topology: Topol
     assert told(check_against(read_directory(tmp_path), known)) == {
         ("breaking", "released-version-changed", 1)
     }
-    with pytest.raises(ContractError, match=r"no contracts\.registry"):
+    with pytest.raises(ContractError, match=r"contracts\.registry: is needed"):
         known_contracts("registry", topology, tmp_path)
 
 

@@ -6,7 +6,8 @@ import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from workers.errors import ClientHalt, ExitCode, TopologyError
+from workers.errors import ClientHalt, ContractError, ExitCode, Retry, TopologyError
 from workers.operate.acls import commands
 from workers.operate.plan import Wanted, plan, wanted
 from workers.operate.steps import Doer, Kind, Step, as_data, differs
@@ -73,7 +74,8 @@ def show_plan(
     if output is PlanOutput.STRIMZI:
         print(_strimzi(wants, seen, strimzi_cluster), end="")
         return
-    steps = plan(wants, seen, _registry(wants))
+    with _registry(wants) as registry:
+        steps = plan(wants, seen, registry)
     _print(steps, output)
     raise typer.Exit(_code(steps))
 
@@ -101,14 +103,15 @@ def apply_plan(
 
     wants = _wants(topology, worker)
     cluster, seen = _looked(wants)
-    registry = _registry(wants)
-    steps = plan(wants, seen, registry)
+    with _registry(wants) as registry:
+        steps = plan(wants, seen, registry)
     flags = {Doer.APPLY_PARTITIONS: allow_partitions, Doer.APPLY_REMOVAL: allow_removal}
     todo = doable(steps, [doer for doer, allowed in flags.items() if allowed])
     if yes and todo:
         for done in apply(cluster, todo):
             print(": ".join(filter(None, ("done", done.kind.value, done.target, done.setting))))
-        steps = _left(wants, registry, todo)
+        with _registry(wants) as registry:
+            steps = _left(wants, registry, todo)
     _print(steps, PlanOutput.TABLE)
     if todo and not yes:
         print(f"Nothing was changed: {len(todo)} steps wait for `workers apply --yes`.")
@@ -153,9 +156,23 @@ def _left(wants: Wanted, registry: SubjectsSeen | None, done: list[Step]) -> lis
     return steps
 
 
-def _registry(_: Wanted) -> SubjectsSeen | None:
+@contextmanager
+def _registry(wants: Wanted) -> Iterator[SubjectsSeen | None]:
     """What the registry has, where the topology names one."""
-    return None
+    from workers.contracts.sources import registry_source
+    from workers.operate.subjects import RegistrySeen
+
+    place = wants.topology.contracts.registry
+    if place is None:
+        yield None
+        return
+    source = registry_source(place)
+    try:
+        yield RegistrySeen(source)
+    except Retry as unwell:
+        raise ContractError(str(unwell)) from unwell
+    finally:
+        source.close()
 
 
 def _strimzi(wants: Wanted, seen: Seen, cluster: str) -> str:

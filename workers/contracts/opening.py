@@ -28,7 +28,7 @@ def open_contracts(
     """
     registry = place.registry
     if registry is not None:
-        kept = registry.cache or user_cache() / "contracts"
+        kept = registry.cache or user_cache()
         cache = DiskCache(cache_folder(kept, str(registry.url), registry.context), limits)
         pace = Pace(refresh=registry.refresh, unknown_for=registry.unknown_for)
         source = registry_source(registry, limits)

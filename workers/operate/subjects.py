@@ -8,6 +8,7 @@ from typing import Protocol
 
 from workers.contracts.catalogue import Registered
 from workers.contracts.directory import ContractDirectory
+from workers.contracts.sources import RegistrySource
 from workers.operate.steps import Doer, Kind, Step, fault, note, warning
 from workers.topology import Worker
 
@@ -31,6 +32,34 @@ class SubjectsSeen(Protocol):
     def mode(self, subject: str) -> str | None:
         """The compatibility mode that holds for it, as `FULL_TRANSITIVE`; None: not known."""
         ...
+
+
+class RegistrySeen:
+    """The registry of a topology, as `SubjectsSeen`."""
+
+    def __init__(self, source: RegistrySource) -> None:
+        self._source = source
+
+    def versions(self, subject: str) -> Sequence[SeenVersion]:
+        """As `SubjectsSeen`.
+
+        Raises:
+            Retry: the registry does not answer.
+        """
+        return [
+            SeenVersion(version=entry.version, id=entry.id, fingerprint=entry.schema.fingerprint)
+            for entry in self._source.versions(subject)
+            if entry.id is not None
+        ]
+
+    def mode(self, subject: str) -> str | None:
+        """As `SubjectsSeen`.
+
+        Raises:
+            Retry: the registry does not answer.
+        """
+        found = self._source.registry.compatibility(subject)
+        return None if found is None else found.value
 
 
 def subjects_of(worker: Worker) -> dict[str, str]:
@@ -86,7 +115,7 @@ def _mode(
             current=current,
             wanted=about.compatibility.value,
             why="its subject.yaml promises it to readers",
-            remedy=f"workers contracts register {subject} --yes",
+            remedy="workers contracts register --yes",
         )
 
 
@@ -105,7 +134,7 @@ def _registered(
                 setting=f"version {entry.version}",
                 wanted=entry.schema.fingerprint[:12],
                 why="the registry does not have it",
-                remedy=f"workers contracts register {entry.subject} --yes",
+                remedy="workers contracts register --yes",
             )
         elif entry.id is not None and found.id != entry.id:
             yield fault(
