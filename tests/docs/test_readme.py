@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from tests.conftest import ROOT
-from workers.errors import ExitCode, Verdict
 from workers.contracts.notes import ContractEvent
+from workers.errors import ExitCode, Verdict
 from workers.stream.journal import Event
 
 README = (ROOT / "README.md").read_text()
