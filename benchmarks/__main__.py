@@ -6,6 +6,7 @@ import argparse
 import platform
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
 from benchmarks.stages import stages
+from benchmarks.versions import table, versions
 from workers.testing import RealKafka, real_kafka
 
 RATES = (1_000, 5_000, 20_000)
@@ -32,12 +34,16 @@ def main() -> None:
     with real_kafka() as kafka:
         say("filling the input topic")
         kafka.create_topic("flights", PARTITIONS)
-        fill(kafka.bootstrap_servers, "flights", framed_flights(), FAST)
+        values = framed_flights()
+        fill(kafka.bootstrap_servers, "flights", values, FAST)
         figures = [best for subject in subjects if (best := throughput(subject, kafka))]
         delays = {d: [percentiles(worker(d), kafka, rate) for rate in RATES] for d in DELIVERIES}
         say("stages")
         spent = stages(kafka, "flights")
-    options.out.write_text(document(figures, delays, spent))
+        say("several versions at once")
+        with tempfile.TemporaryDirectory() as folder:
+            mixed = versions(kafka, values, Path(folder))
+    options.out.write_text(document(figures, delays, spent, table(mixed)))
     say(f"wrote {options.out}")
 
 
@@ -66,6 +72,7 @@ def document(
     figures: list[Figures],
     delays: dict[str, list[tuple[float, float]]],
     spent: dict[str, float],
+    mixed: list[str],
 ) -> str:
     """docs/benchmarks.md."""
     by_name = {(f.name, f.guarantee): f for f in figures}
@@ -116,7 +123,7 @@ def document(
         "|---|---|",
     ]
     lines += [f"| {stage} | {cost:.2f} |" for stage, cost in spent.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *mixed]) + "\n"
 
 
 def machine() -> str:

@@ -30,13 +30,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Subject:
     """A program that enriches (or copies) `input` to `output` until it is ended.
 
-    `command` has {servers}, {input}, {output}, {group} in it; `events` is how many are measured.
+    `command` has {servers}, {input}, {output}, {group} in it; `events` is how many are measured;
+    `contracts` is the directory that its topology names.
     """
 
     name: str
     guarantee: str
     command: tuple[str, ...]
     events: int
+    contracts: Path = ROOT / "schemas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +95,20 @@ def peak_megabytes(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def topology_text(servers: str, source: str, target: str, group: str, delivery: str) -> str:
+def topology_text(names: dict[str, str], delivery: str, contracts: Path) -> str:
     """The worker's topology; what is not written is the default."""
     return f"""
 version: 1
-broker: {{bootstrap_servers: "{servers}"}}
-contracts: {{directory: {ROOT / "schemas"}}}
+broker: {{bootstrap_servers: "{names["servers"]}"}}
+contracts: {{directory: {contracts}}}
 models: {{directory: {ROOT / "models"}}}
 workers:
   bench:
-    input: {{topic: {source}, subject: flights-value}}
-    output: {{topic: {target}, subject: flights.enriched-value}}
-    dead_letter: {{topic: {target}.dlq}}
+    input: {{topic: {names["input"]}, subject: flights-value}}
+    output: {{topic: {names["output"]}, subject: flights.enriched-value}}
+    dead_letter: {{topic: {names["output"]}.dlq}}
     model: {{name: flight-delay, version: "1"}}
-    group: {group}
+    group: {names["group"]}
     delivery: {delivery}
     first_start: earliest
 """
@@ -127,9 +129,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
             "group": f"bench-{tag}",
             "topology": f"{folder}/topology.yaml",
         }
-        text = topology_text(
-            kafka.bootstrap_servers, source, target, names["group"], subject.guarantee
-        )
+        text = topology_text(names, subject.guarantee, subject.contracts)
         Path(names["topology"]).write_text(text)
         log = Path(folder) / "log"
         with log.open("wb") as out:
