@@ -180,7 +180,10 @@ class _Resolver:
         self._named[name] = None
         node: Node
         if schema["type"] == "enum":
-            node = Node("enum", symbols=tuple(map(str, schema.get("symbols") or ())))
+            symbols = schema.get("symbols")
+            if not isinstance(symbols, list):
+                raise self._fault(where, "an enum needs a list of symbols")
+            node = Node("enum", symbols=tuple(map(str, symbols)))
         elif schema["type"] == "fixed":
             size = schema.get("size")
             if not isinstance(size, int) or size < 0:
