@@ -44,6 +44,8 @@ REFUSED = [
     ("3000 levels", nested(300), "deeper than 32"),
     ("many fields", fields(*["int"] * 5001), "more than 5000 fields"),
     ("unknown type", fields("nope"), "unknown type 'nope'"),
+    ("symbols", fields({"type": "enum", "name": "E", "symbols": 5}), "list of symbols"),
+    ("no symbols", fields({"type": "enum", "name": "E"}), "list of symbols"),
     ("no type", {"type": "record", "name": "R", "fields": [{"name": "a"}]}, "no type"),
     ("union in union", fields(["null", ["int"]]), "union"),
     ("not a record", {"type": "array", "items": "int"}, "must be a record"),

@@ -148,8 +148,8 @@ def derived(document: Json) -> Json:
     ("order", "expected"),
     [
         (lambda fields: fields, set()),
-        (lambda fields: fields[::-1], {("warning", "derived-differs", "")}),
-        (lambda fields: fields[1:], {("warning", "derived-missing", "")}),
+        (lambda fields: fields[::-1], {("error", "derived-differs", "")}),
+        (lambda fields: fields[1:], {("error", "derived-missing", "")}),
     ],
 )
 def test_an_output_has_a_version_for_each_of_its_input(

@@ -182,7 +182,10 @@ class _Resolver:
         self._named[name] = None
         node: Node
         if schema["type"] == "enum":
-            symbols, fallback = schema.get("symbols") or (), schema.get("default")
+            symbols, default = schema.get("symbols"), schema.get("default")
+            if not isinstance(symbols, list):
+                raise self._fault(where, "an enum needs a list of symbols")
+            fallback = default if default in symbols else None
             node = Node("enum", symbols=tuple(map(str, symbols)), fallback=fallback)
         elif schema["type"] == "fixed":
             size = schema.get("size")

@@ -196,12 +196,21 @@ def _derived(directory: ContractDirectory, subject: _Subject) -> Iterator[Findin
         remedy = "write the input's subject, or take `derived_from` away"
         yield _fault(subject.name, Severity.ERROR, "derived-source-missing", text, remedy)
     block = enrichment_block()
+    fit = {
+        number
+        for number, entry in inputs.items()
+        if any(is_derived(own.schema, entry.schema, block) for own in subject.versions.values())
+    }
+    # Without any there is nothing to rewrite to, and no worker starts.
+    severity = Severity.WARNING if fit else Severity.ERROR
     for number, entry in inputs.items():
-        if any(is_derived(own.schema, entry.schema, block) for own in subject.versions.values()):
+        if number in fit:
             continue
         wanted = {*entry.schema.field_names, BLOCK_FIELD}
         reordered = [n for n, v in subject.versions.items() if {*v.schema.field_names} == wanted]
-        yield _not_derived(subject.name, f"{source} version {number}", reordered)
+        yield replace(
+            _not_derived(subject.name, f"{source} version {number}", reordered), severity=severity
+        )
 
 
 def _not_derived(name: str, source: str, alike: list[int]) -> Finding:

@@ -129,18 +129,21 @@ class _Builder:
         return self._named.get(_qualified(name, namespace)) or self._named[name]
 
     def _define(self, kind: str, schema: Mapping[str, Any], namespace: str) -> Shape:
-        name = _qualified(str(schema["name"]), str(schema.get("namespace", namespace)))
+        name = _qualified(str(schema["name"]), str(schema.get("namespace", namespace) or ""))
         space = name.rpartition(".")[0]
         shape = Shape(
             kind,
             name,
             # "Aliases": one without a namespace is in the namespace of the type.
-            aliases=tuple(_qualified(str(alias), space) for alias in schema.get("aliases") or ()),
+            aliases=tuple(_qualified(alias, space) for alias in _aliases(schema)),
             logical=_logical(kind, schema),
-            fields=tuple(self._field(entry, space) for entry in schema.get("fields") or ()),
-            symbols=tuple(map(str, schema.get("symbols") or ())),
+            # What belongs to another kind of type is metadata here, and may be anything.
+            fields=tuple(
+                self._field(entry, space) for entry in _listed(schema, "fields") if kind == "record"
+            ),
+            symbols=tuple(map(str, _listed(schema, "symbols"))) if kind == "enum" else (),
             symbol_default=schema.get("default") if kind == "enum" else None,
-            size=int(schema.get("size", 0)),
+            size=int(schema["size"]) if kind == "fixed" else 0,
             doc=str(schema.get("doc", "")),
         )
         self._named[name] = shape
@@ -150,10 +153,19 @@ class _Builder:
         return Field(
             entry["name"],
             self.build(entry["type"], namespace),
-            tuple(map(str, entry.get("aliases") or ())),
+            _aliases(entry),
             entry.get("default", NO_DEFAULT),
             str(entry.get("doc", "")),
         )
+
+
+def _listed(schema: Mapping[str, Any], key: str) -> list[Any]:
+    found = schema.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _aliases(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(map(str, _listed(entry, "aliases")))
 
 
 def _qualified(name: str, namespace: str) -> str:
