@@ -85,10 +85,11 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
     built = bundle.manifest.contract
     if (version := contracts.versions(built.subject).get(built.version)) is not None:
         verify(bundle, version.schema)
-    return Enricher(_policy(worker), contracts, Model(bundle, threads=worker.score_threads))
+    return Enricher(policy_of(worker), contracts, Model(bundle, threads=worker.score_threads))
 
 
-def _policy(worker: Worker) -> Policy:
+def policy_of(worker: Worker) -> Policy:
+    """What a worker's topology says of its path."""
     return Policy(
         worker=worker.name,
         input_subject=worker.input.subject,

@@ -107,7 +107,7 @@ def test_check_in_every_format(checkout: Path) -> None:
     [
         ("git:nope", "no 'nope'"),
         ("nowhere", "no such directory of contracts"),
-        ("registry", "no contracts.registry"),
+        ("registry", "contracts.registry: is needed"),
     ],
 )
 def test_check_is_2_where_there_is_nothing_to_compare_with(

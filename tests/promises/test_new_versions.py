@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from workers.contracts.catalogue import Catalogue, Registered
 from workers.contracts.derive import derive, enrichment_block
 from workers.contracts.framing import frame
 from workers.contracts.schema import Schema
+from workers.enrich.path import Enricher
 from workers.errors import ContractError
+from workers.models.bundle import Bundle
+from workers.models.model import Model
 from workers.testing import Driver, EmbeddedBroker, Reader, RealKafka, Sent, isolated, produce
-from workers.topology import Delivery, Topology
+from workers.topology import Delivery, Topology, Worker
 from workers.topology.contracts import ContractsPlace
-from workers.wiring import build_enricher, pick
+from workers.wiring import contracts_of, pick, policy_of
 
 AnyBroker = EmbeddedBroker | RealKafka
 NEW = 7
@@ -87,60 +91,99 @@ def mixed(contracts: Catalogue, second: Schema, flights: list[bytes]) -> list[Se
     return sent
 
 
-MOODS: dict[str, Any] = {"500": status(500), "html": html, "blackhole": blackhole}
+def bound(topology: Topology, worker: Worker, bundle: Bundle) -> Enricher:
+    """The worker's path with the contracts as its topology finds them now."""
+    resolver = contracts_of(topology, worker)
+    resolver.close()
+    return Enricher(policy_of(worker), resolver.catalogue, Model(bundle))
 
 
-@pytest.mark.parametrize("mood", MOODS)
-def test_a_registry_that_is_down_holds_what_needs_it_and_nothing_else(
-    broker: AnyBroker,
+@dataclass(frozen=True)
+class Outage:
+    """What an outage needs: a topology whose contracts a registry has, and what is new."""
+
+    topology: Topology
+    registry: StubRegistry
+    contracts: Catalogue
+    flights: list[bytes]
+    second: Schema
+    bundle: Bundle
+
+    def play(self, broker: AnyBroker, delivery: Delivery, mood: Any) -> None:
+        """Records of a version that comes while the registry is in that mood."""
+        by_registry, registry = self.topology, self.registry
+        contracts, flights, second, bundle = self.contracts, self.flights, self.second, self.bundle
+        top, worker = isolated(by_registry, pick(by_registry, None), broker, delivery=delivery)
+        enricher = bound(top, worker, bundle)
+        registry.mood = mood
+        produce(broker.bootstrap_servers, worker.input.topic, mixed(contracts, second, flights))
+
+        with (
+            Driver(top, worker, enricher) as driver,
+            Reader(
+                broker.bootstrap_servers, worker.output.topic, worker.dead_letter.topic
+            ) as reader,
+        ):
+            reader.until(lambda seen: len(seen) == 140)
+            driver.until(lambda: registry.url in driver.loop.stopped_partitions.get(0, ""))
+            assert list(driver.loop.stopped_partitions) == [0]
+            assert f"id {NEW}" in driver.loop.stopped_partitions[0]
+            registry.restart()
+            for entry in released(second):
+                register(registry, entry)
+            registry.mood = None
+            reader.until(lambda seen: len(seen) >= 160)
+            driver.until(lambda: not driver.loop.stopped_partitions)
+            reader.read(0.3)
+
+        assert {record.topic for record in reader.records} == {worker.output.topic}
+        of_first = [r for r in reader.records if r.value and r.value.startswith(frame(DERIVED))]
+        assert [int(r.header("place")) for r in of_first] == list(range(20, 40))
+        assert len(reader.records) == 160
+        event: Any = fastavro.schemaless_reader(
+            io.BytesIO((of_first[0].value or b"")[5:]),
+            derive(second, enrichment_block()).parsed,
+            None,
+        )
+        assert event["gate"] == "B7"
+
+
+@pytest.fixture
+def outage(  # every part of it is a fixture
     by_registry: Topology,
     registry: StubRegistry,
     contracts: Catalogue,
     flights: list[bytes],
     second: Schema,
-    delivery: Delivery,
-    mood: str,
+    bundle: Bundle,
+) -> Outage:
+    """The demo with its contracts in a registry."""
+    return Outage(by_registry, registry, contracts, flights, second, bundle)
+
+
+def test_a_registry_that_is_down_holds_what_needs_it_and_nothing_else(
+    broker: AnyBroker, delivery: Delivery, outage: Outage
 ) -> None:
     """Then the version and its output are taken without a restart: all enriched, once, in order."""
-    top, worker = isolated(by_registry, pick(by_registry, None), broker, delivery=delivery)
-    enricher = build_enricher(top, worker)
-    registry.mood = MOODS[mood]
-    produce(broker.bootstrap_servers, worker.input.topic, mixed(contracts, second, flights))
+    outage.play(broker, delivery, status(500))
 
-    with (
-        Driver(top, worker, enricher) as driver,
-        Reader(broker.bootstrap_servers, worker.output.topic, worker.dead_letter.topic) as reader,
-    ):
-        reader.until(lambda seen: len(seen) == 140)
-        driver.until(lambda: registry.url in driver.loop.stopped_partitions.get(0, ""))
-        assert list(driver.loop.stopped_partitions) == [0]
-        assert f"id {NEW}" in driver.loop.stopped_partitions[0]
-        registry.restart()
-        for entry in released(second):
-            register(registry, entry)
-        registry.mood = None
-        reader.until(lambda seen: len(seen) >= 160)
-        driver.until(lambda: not driver.loop.stopped_partitions)
-        reader.read(0.3)
 
-    assert {record.topic for record in reader.records} == {worker.output.topic}
-    of_first = [r for r in reader.records if r.value and r.value.startswith(frame(DERIVED))]
-    assert [int(r.header("place")) for r in of_first] == list(range(20, 40))
-    assert len(reader.records) == 160
-    event: Any = fastavro.schemaless_reader(
-        io.BytesIO((of_first[0].value or b"")[5:]),
-        derive(second, enrichment_block()).parsed,
-        None,
-    )
-    assert event["gate"] == "B7"
+@pytest.mark.parametrize("mood", [html, blackhole])
+def test_however_the_registry_is_down(embedded: EmbeddedBroker, outage: Outage, mood: Any) -> None:
+    """A page of HTML, and no answer at all."""
+    outage.play(embedded, Delivery.EXACTLY_ONCE, mood)
 
 
 def test_an_id_that_the_registry_denies_twice_is_a_dead_letter(
-    broker: AnyBroker, by_registry: Topology, registry: StubRegistry, flights: list[bytes]
+    broker: AnyBroker,
+    by_registry: Topology,
+    registry: StubRegistry,
+    flights: list[bytes],
+    bundle: Bundle,
 ) -> None:
     """And the records behind it go on."""
     top, worker = isolated(by_registry, pick(by_registry, None), broker)
-    enricher = build_enricher(top, worker)
+    enricher = bound(top, worker, bundle)
     values = [frame(1) + flights[0], frame(4711) + flights[1], frame(1) + flights[2]]
     sent = [Sent(value, b"k", partition=2) for value in values]
 
@@ -159,15 +202,19 @@ def test_an_id_that_the_registry_denies_twice_is_a_dead_letter(
 
 
 def test_a_worker_starts_during_an_outage_with_what_it_kept(
-    embedded: EmbeddedBroker, by_registry: Topology, registry: StubRegistry, flights: list[bytes]
+    embedded: EmbeddedBroker,
+    by_registry: Topology,
+    registry: StubRegistry,
+    flights: list[bytes],
+    bundle: Bundle,
 ) -> None:
     """Schemas are on disk since the last start; with none there it says so and does not run."""
     top, worker = isolated(by_registry, pick(by_registry, None), embedded)
-    build_enricher(top, worker)
+    bound(top, worker, bundle)
     registry.mood = status(503)
 
     with (
-        Driver(top, worker, build_enricher(top, worker)),
+        Driver(top, worker, bound(top, worker, bundle)),
         Reader(embedded.bootstrap_servers, worker.output.topic) as reader,
     ):
         values = [Sent(frame(1) + datum, b"k") for datum in flights[:50]]
@@ -178,7 +225,7 @@ def test_a_worker_starts_during_an_outage_with_what_it_kept(
     for file in Path(str(by_registry.contracts.registry.cache)).rglob("*.json"):
         file.unlink()
     with pytest.raises(ContractError, match="503"):
-        build_enricher(top, worker)
+        bound(top, worker, bundle)
 
 
 def test_a_new_version_in_the_directory_is_taken(
@@ -187,6 +234,7 @@ def test_a_new_version_in_the_directory_is_taken(
     contracts: Catalogue,
     flights: list[bytes],
     second: Schema,
+    bundle: Bundle,
     tmp_path: Path,
 ) -> None:
     """No registry: the files are looked at when an id comes that they did not have."""
@@ -196,7 +244,7 @@ def test_a_new_version_in_the_directory_is_taken(
     top, worker = isolated(own, pick(own, None), embedded)
 
     with (
-        Driver(top, worker, build_enricher(top, worker)),
+        Driver(top, worker, bound(top, worker, bundle)),
         Reader(embedded.bootstrap_servers, worker.output.topic) as reader,
     ):
         release_files(folder, second)
