@@ -115,6 +115,7 @@ class Outage:
         contracts, flights, second, bundle = self.contracts, self.flights, self.second, self.bundle
         top, worker = isolated(by_registry, pick(by_registry, None), broker, delivery=delivery)
         enricher = bound(top, worker, bundle)
+        topics = (worker.output.topic, worker.dead_letter.topic)
         registry.mood = mood
         produce(broker.bootstrap_servers, worker.input.topic, mixed(contracts, second, flights))
 
