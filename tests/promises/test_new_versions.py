@@ -121,9 +121,7 @@ class Outage:
 
         with (
             Driver(top, worker, enricher) as driver,
-            Reader(
-                broker.bootstrap_servers, worker.output.topic, worker.dead_letter.topic
-            ) as reader,
+            Reader(broker.bootstrap_servers, *topics) as reader,
         ):
             reader.until(lambda seen: len(seen) == 140)
             driver.until(lambda: registry.url in driver.loop.stopped_partitions.get(0, ""))

@@ -59,7 +59,12 @@ def _of_subject(
     for entry in subject.versions.values():
         file = version_file(subject.folder, entry.version)
         own = [
-            *lint_schema(entry),
+            # What is released cannot be written better any more.
+            *(
+                fault
+                for fault in lint_schema(entry)
+                if fault.severity is not Severity.WARNING or not is_released(directory.lock, entry)
+            ),
             *_releases(directory, subject, entry),
             *_block_names(subject, entry),
             *(
