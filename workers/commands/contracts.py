@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
@@ -74,11 +74,15 @@ def register_command(
     try:
         planned = plan_registration(directory, source)
         _show_findings(planned.findings)
-        if yes and not planned.refused:
+        if planned.refused:
+            print("nothing is registered while the above stands against it")
+        elif not planned.steps:
+            print(f"{source.name} has everything")
+        elif yes:
             for step in register.apply(directory, source, planned):
                 print(f"{step.subject}: {step.text}: done")
         else:
-            _show_steps(planned.steps, source.name)
+            _show_steps(planned.steps)
     finally:
         source.close()
     return exit_code(list(planned.findings))
@@ -92,7 +96,7 @@ def _show_findings(findings: Iterable[Finding]) -> None:
             print(f"  remedy: {finding.remedy}")
 
 
-def _show_steps(steps: Sequence[Step], registry: str) -> None:
+def _show_steps(steps: Iterable[Step]) -> None:
     for step in steps:
         print(f"{step.subject}: would {step.text}")
-    print("nothing was changed; --yes does it" if steps else f"{registry} has everything")
+    print("nothing was changed; --yes does it")
