@@ -272,6 +272,16 @@ def test_a_redirect_is_not_followed(stub: StubRegistry, connect: Connect) -> Non
         assert other.asked == []
 
 
+def test_a_proxy_of_the_environment_is_used(
+    stub: StubRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP_PROXY; the registry's name is for the proxy to look up."""
+    monkeypatch.setenv("HTTP_PROXY", stub.url)
+
+    assert len(connect(url="http://registry.invalid:8081").lookup(1)) == 1
+    assert stub.asked[0][1] == "http://registry.invalid:8081/schemas/ids/1"
+
+
 def test_a_rotated_token_is_used_for_the_next_request(
     stub: StubRegistry, connect: Connect, tmp_path: Path
 ) -> None:

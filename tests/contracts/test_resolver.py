@@ -21,6 +21,7 @@ from workers.contracts.resolver import Resolver
 from workers.contracts.schema import parse
 from workers.contracts.sources import DirectorySource, registry_source
 from workers.errors import ContractError
+from workers.topology import user_cache
 from workers.topology.contracts import RegistryPlace
 
 INPUT, OUTPUT = "flights-value", "flights.enriched-value"
@@ -376,6 +377,22 @@ def test_new_versions_are_seen_before_a_record_carries_them(
     assert resolver.settled(7)
 
 
+def test_a_flood_of_unknown_ids_does_not_hide_new_versions(
+    stub: StubRegistry, follow: Follow, listener: Listener
+) -> None:
+    """Look-ups and looks at versions take turns."""
+    resolver = follow(EAGER)
+    resolver.start()
+    release_second(stub)
+
+    resolver.ask(range(100, 9000))
+    listener.wait(ContractEvent.FOUND)
+
+    assert resolver.settled(7)
+    assert not resolver.settled(8999)
+    assert "being looked up" in resolver.why(8999)
+
+
 def test_an_id_of_another_subject_is_named(
     stub: StubRegistry, follow: Follow, listener: Listener
 ) -> None:
@@ -531,6 +548,16 @@ def test_places_of_registries_do_not_meet(tmp_path: Path) -> None:
 
     assert len(places) == 4
     assert cache_folder(tmp_path, "http://a/", "") in places
+
+
+@pytest.mark.parametrize("home", [None, "", "not/absolute"])
+def test_contracts_are_kept_below_the_users_cache(home: str | None, tmp_path: Path) -> None:
+    """By the XDG Base Directory Specification."""
+    below = Path("enrichment-workers") / "contracts"
+
+    assert user_cache({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / below
+    env = {} if home is None else {"XDG_CACHE_HOME": home}
+    assert user_cache(env) == Path.home() / ".cache" / below
 
 
 def test_what_is_held_of_unknown_ids_is_bounded() -> None:

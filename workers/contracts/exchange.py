@@ -90,16 +90,17 @@ class Http:
             Retry: there is none, it came too late, is too large or encoded; says which.
         """
         with self._turn:
-            self._running = {exchange for exchange in self._running if not exchange.done.is_set()}
-            if self._closed:
-                raise Retry("the client is closed")
-            if len(self._running) >= MAX_GIVEN_UP:
+            running = {exchange for exchange in self._running if not exchange.done.is_set()}
+            if len(running) >= MAX_GIVEN_UP:
                 raise Retry("earlier requests still hang in their name look-ups")
             request = self._client.build_request(
                 method, url, headers={"Accept-Encoding": "identity", **headers}, content=content
             )
             exchange = _Exchange(self._client, request, self._max_bytes)
-            self._running.add(exchange)
+            # In this order, and `close` in the other: one of the two sees what the other did.
+            self._running = {*running, exchange}
+            if self._closed:
+                raise Retry("the client is closed")
             threading.Thread(target=exchange.run, name="registry-request", daemon=True).start()
             if not exchange.done.wait(self._timeout):
                 exchange.give_up()
@@ -109,7 +110,7 @@ class Http:
     def close(self) -> None:
         """End the request under way, if any; later ones are refused."""
         self._closed = True
-        for exchange in tuple(self._running):
+        for exchange in self._running:
             exchange.give_up()
             # Its thread owns the socket until it ends; a name look-up is not waited for.
             exchange.done.wait(1.0)

@@ -174,8 +174,9 @@ class _SubjectPlan:
     def _add(self, number: int) -> None:
         # The registry compares with what it has; a version after one that is not there yet is
         # judged when it is registered.
-        if number - 1 in self._numbers:
-            self._judge(number)
+        self._next = number + 1
+        if number - 1 in self._numbers and not self._allowed(number):
+            return
         if self._about.versions[number].id is not None:
             self._other_id(number, "the registry will give an id of its own")
         self.steps.append(
@@ -186,15 +187,14 @@ class _SubjectPlan:
                 version=number,
             )
         )
-        self._next = number + 1
 
-    def _judge(self, number: int) -> None:
+    def _allowed(self, number: int) -> bool:
         try:
             said = self._registry.judge(self._name, body(self._directory, self._name, number))
         except Refused as error:
             said = Judgement.model_validate({"is_compatible": False, "reason": str(error)})
         if said is None or said.compatible:
-            return
+            return True
         self._find(
             Severity.BREAKING,
             "registry-refuses",
@@ -202,6 +202,7 @@ class _SubjectPlan:
             "the registry refuses it: " + ("; ".join(said.reasons) or "without a reason"),
             "add fields with defaults, and remove none; else make a new subject on a new topic",
         )
+        return False
 
     def _other_id(self, number: int, why: str) -> None:
         self._find(

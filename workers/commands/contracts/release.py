@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -90,11 +90,15 @@ def register_command(
     try:
         planned = plan_registration(directory, source)
         _show_findings(planned.findings)
-        if yes and not planned.refused:
+        if planned.refused:
+            print("nothing is registered while the above stands against it")
+        elif not planned.steps:
+            print(f"{source.name} has everything")
+        elif yes:
             for step in register.apply(directory, source, planned):
                 print(f"{step.subject}: {step.text}: done")
         else:
-            _show_steps(planned.steps, source.name)
+            _show_steps(planned.steps)
     finally:
         source.close()
     return exit_code(list(planned.findings))
@@ -105,7 +109,7 @@ def _show_findings(findings: Iterable[Finding]) -> None:
         print(render(listed, Format.TEXT, Path.cwd()), end="")
 
 
-def _show_steps(steps: Sequence[Step], registry: str) -> None:
+def _show_steps(steps: Iterable[Step]) -> None:
     for step in steps:
         print(f"{step.subject}: would {step.text}")
-    print("nothing was changed; --yes does it" if steps else f"{registry} has everything")
+    print("nothing was changed; --yes does it")
