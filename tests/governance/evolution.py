@@ -11,7 +11,7 @@ from typing import Any
 
 from workers.contracts.schema import Schema, parse
 from workers.errors import ContractError
-from workers.governance.shape import NO_DEFAULT, Shape, shape_of
+from workers.governance.compatibility.shape import NO_DEFAULT, Shape, shape_of
 
 Json = Any
 PRIMITIVES = ("boolean", "int", "long", "float", "double", "bytes", "string")

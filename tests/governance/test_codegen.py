@@ -25,7 +25,7 @@ from workers.contracts.catalogue import Registered
 from workers.contracts.directory import read_directory
 from workers.contracts.framing import frame
 from workers.contracts.schema import parse
-from workers.governance.codegen import python_module
+from workers.governance.documents.codegen import python_module
 
 __all__ = ["checkout"]
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, datetime.UTC)

@@ -18,9 +18,9 @@ from tests.governance.schemas import Json, field, record, schema, versions
 from workers.contracts.schema import Schema
 from workers.contracts.subject import Compatibility
 from workers.errors import ContractError
-from workers.governance.compatibility import check_versions, incompatibilities
+from workers.governance.compatibility.shape import Shape, shape_of
+from workers.governance.compatibility.versions import check_versions, incompatibilities
 from workers.governance.findings import Severity
-from workers.governance.shape import Shape, shape_of
 
 STATED_REASONS = {
     "logical-changed": "the same bytes get another meaning; Avro 1.12, Logical Types",

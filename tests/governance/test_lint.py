@@ -14,7 +14,7 @@ from workers.contracts.derive import derive, enrichment_block
 from workers.contracts.directory import ContractDirectory, read_directory
 from workers.contracts.schema import parse
 from workers.governance.findings import Finding, Severity
-from workers.governance.lint import lint
+from workers.governance.linting.lint import lint
 from workers.topology import Topology
 
 TODAY = datetime.date(2026, 11, 24)

@@ -9,9 +9,9 @@ from pathlib import Path
 from workers.contracts.catalogue import Registered
 from workers.contracts.directory import ContractDirectory, version_file
 from workers.contracts.subject import Compatibility, SubjectFile
-from workers.governance.compatibility import check_versions
+from workers.governance.compatibility.phrases import NEW_SUBJECT
+from workers.governance.compatibility.versions import check_versions
 from workers.governance.findings import Finding, Severity
-from workers.governance.phrases import NEW_SUBJECT
 from workers.governance.sources import Known
 
 _EVERYONE = "subscribers and workers who have records of it, or read with it"

@@ -11,11 +11,11 @@ from workers.contracts.catalogue import Registered
 from workers.contracts.directory import ContractDirectory
 from workers.contracts.schema import Schema
 from workers.errors import ContractError
-from workers.governance.compatibility import incompatibilities
-from workers.governance.defaults import below
+from workers.governance.compatibility.defaults import below
+from workers.governance.compatibility.resolution import same_name, writer_field
+from workers.governance.compatibility.shape import Field, Shape, shape_of
+from workers.governance.compatibility.versions import incompatibilities
 from workers.governance.findings import Severity
-from workers.governance.resolution import same_name, writer_field
-from workers.governance.shape import Field, Shape, shape_of
 
 
 class What(StrEnum):

@@ -24,11 +24,11 @@ from workers.commands.contracts.common import (
 from workers.contracts.directory import ContractDirectory
 from workers.errors import ContractError
 from workers.governance.check import check_against, check_own
-from workers.governance.compatibility import check_versions
+from workers.governance.compatibility.versions import check_versions
 from workers.governance.diff import Change, pair_of, summary
 from workers.governance.diff import diff as diff_schemas
 from workers.governance.findings import CheckExit, Finding, exit_code
-from workers.governance.lint import lint as lint_contracts
+from workers.governance.linting.lint import lint as lint_contracts
 from workers.governance.listing import listing, versions_text
 from workers.governance.render import Format, render
 from workers.governance.sources import known_contracts

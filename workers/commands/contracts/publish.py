@@ -63,8 +63,8 @@ def codegen(
     topology: TopologyFile = DEFAULT_TOPOLOGY,
 ) -> CheckExit:
     """Write pydantic classes of a subject's events, and a function that reads a record."""
-    from workers.governance.codegen import python_module
     from workers.governance.documents import load_without_environment
+    from workers.governance.documents.codegen import python_module
 
     loaded = load_without_environment(topology)
     catalogue = contracts_of(loaded, topology).catalogue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,7 @@ from workers.contracts.directory import ContractDirectory
 from workers.contracts.subject import Role, SubjectFile
 from workers.errors import ContractError
 from workers.governance.documents.shape import Shape, shape_of
-from workers.topology import Topology, Worker
-
-_RETENTION = re.compile(r"^(\d+)\s*(ms|s|m|h|d|w)$")
-_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+from workers.topology import Topology, Worker, retention_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +41,11 @@ class Topic:
     @property
     def retention_ms(self) -> int | None:
         """Retention in milliseconds; -1 is for ever, None is not said in these words."""
-        text = self.about.retention or ""
-        if text == "compact":
-            return -1
-        match = _RETENTION.match(text)
-        return int(match[1]) * _MILLISECONDS[match[2]] if match else None
+        try:
+            settings = retention_settings(self.about.retention or "")
+        except ValueError:
+            return None
+        return int(settings.get("retention.ms", -1))
 
     @property
     def decision_id(self) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.contracts.strict import INT_RANGE, logical_range
+from workers.governance.compatibility.shape import NO_DEFAULT, Field, Shape
 from workers.governance.findings import Severity
-from workers.governance.shape import NO_DEFAULT, Field, Shape
 
 _RANGES = {"int": INT_RANGE, "long": (-(2**63), 2**63 - 1)}
 _FLOAT_MAX = 3.4028235677973366e38

@@ -21,9 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workers.governance.defaults import Incompatibility, alias_clashes, below, field_faults
+from workers.governance.compatibility.defaults import (
+    Incompatibility,
+    alias_clashes,
+    below,
+    field_faults,
+)
+from workers.governance.compatibility.shape import NAMED, Field, Shape
 from workers.governance.findings import Severity
-from workers.governance.shape import NAMED, Field, Shape
 
 # "Schema Resolution": the writer's schema may be promoted to the reader's.
 _PROMOTIONS = {

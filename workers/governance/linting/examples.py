@@ -8,7 +8,7 @@ from pathlib import Path
 from workers.contracts.catalogue import Registered
 from workers.contracts.subject import SubjectFile
 from workers.errors import ContractError
-from workers.governance.compatibility import reading_pairs
+from workers.governance.compatibility.versions import reading_pairs
 from workers.governance.examples import Example, decode, example_files, read_example
 from workers.governance.findings import Finding, Severity
 

@@ -13,10 +13,10 @@ from workers.contracts.directory import ContractDirectory, version_file
 from workers.contracts.lock import is_released
 from workers.contracts.subject import SUBJECT_FILE, Role, SubjectFile
 from workers.governance.check import among_own_versions
+from workers.governance.compatibility.shape import shape_of
 from workers.governance.findings import Finding, Severity
-from workers.governance.lint_examples import lint_examples
-from workers.governance.lint_schema import lint_schema
-from workers.governance.shape import shape_of
+from workers.governance.linting.examples import lint_examples
+from workers.governance.linting.schemas import lint_schema
 from workers.topology import Topology, Worker
 
 _READERS = "who reads the contract"

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from workers.contracts.catalogue import Registered
 from workers.contracts.schema import Schema
 from workers.contracts.subject import Compatibility
-from workers.governance.apache import by_apache
-from workers.governance.defaults import Incompatibility, own_faults
+from workers.governance.compatibility.apache import by_apache
+from workers.governance.compatibility.defaults import Incompatibility, own_faults
+from workers.governance.compatibility.phrases import Direction, phrase
+from workers.governance.compatibility.resolution import resolve
+from workers.governance.compatibility.shape import shape_of
 from workers.governance.findings import Finding, Severity
-from workers.governance.phrases import Direction, phrase
-from workers.governance.resolution import resolve
-from workers.governance.shape import shape_of
 
 
 def incompatibilities(reader: Schema, writer: Schema) -> list[Incompatibility]:

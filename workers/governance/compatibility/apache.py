@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from workers.errors import ContractError
-from workers.governance.defaults import Incompatibility
-from workers.governance.shape import Shape
+from workers.governance.compatibility.defaults import Incompatibility
+from workers.governance.compatibility.shape import Shape
 
 _NO_NAMESPACE = "without.namespace"
 

@@ -17,8 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from workers.contracts.catalogue import Registered
-from workers.governance.documents.shape import Field, Shape, shape_of
-from workers.governance.pythontext import (
+from workers.governance.documents.pythontext import (
     allowed,
     class_names,
     docstring,
@@ -26,6 +25,7 @@ from workers.governance.pythontext import (
     literal,
     quoted,
 )
+from workers.governance.documents.shape import Field, Shape, shape_of
 
 _TYPES = {
     "null": "None",

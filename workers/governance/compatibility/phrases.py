@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from workers.contracts.catalogue import Registered
-from workers.governance.defaults import Incompatibility
+from workers.governance.compatibility.defaults import Incompatibility
 from workers.governance.findings import Finding
 
 

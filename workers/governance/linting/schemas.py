@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workers.contracts.catalogue import Registered
-from workers.governance.apache import refused_by_apache
-from workers.governance.defaults import below, records
+from workers.governance.compatibility.apache import refused_by_apache
+from workers.governance.compatibility.defaults import below, records
+from workers.governance.compatibility.shape import Field, Shape, shape_of
 from workers.governance.findings import Finding, Severity
-from workers.governance.shape import Field, Shape, shape_of
 
 # Avro 1.12, "Names".
 _LEGAL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
