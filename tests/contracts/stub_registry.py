@@ -191,10 +191,11 @@ def _by_subject(versions: dict[int, Entry], subject: str, rest: list[str]) -> Co
         return 404, {"error_code": 40401, "message": "Subject not found"}
     if not rest:
         return 200, list(versions)
-    entry = versions.get(int(rest[0]))
+    number = max(versions) if rest[0] == "latest" else int(rest[0])
+    entry = versions.get(number)
     if entry is None:
         return 404, {"error_code": 40402, "message": "Version not found"}
-    return 200, entry.answer(id=entry.id, subject=subject, version=int(rest[0]))
+    return 200, entry.answer(id=entry.id, subject=subject, version=number)
 
 
 def status(code: int) -> Mood:

@@ -235,7 +235,8 @@ def body(directory: ContractDirectory, subject: str, version: int) -> Mapping[st
     about = directory.about(subject)
     if about is None:
         raise ContractError(f"{directory.root}: no subject {subject}")
-    text = version_file(folder_of(directory, subject), version).read_text()
+    # Apicurio looks schemas up by their exact text, and Confluent's serialisers strip theirs.
+    text = version_file(folder_of(directory, subject), version).read_text().strip()
     references = [entry.model_dump() for entry in about.versions[version].references]
     return {"schema": text, "schemaType": "AVRO", "references": references}
 
