@@ -153,13 +153,20 @@ def _answer(
         case ["config"]:
             return 200, {"compatibilityLevel": "BACKWARD"}
         case ["schemas", "ids", number, *rest]:
-            return _by_id(subjects, int(number), query.get("subject", [""])[0], places=bool(rest))
+            return _by_id(
+                subjects, int(number), _context(query.get("subject", [""])[0]), places=bool(rest)
+            )
         case ["schemas", "guids", guid, *rest]:
             return _by_guid(subjects, guid, ids=bool(rest))
         case ["subjects", subject, "versions", *rest]:
             return _by_subject(subjects.get(subject, {}), subject, rest)
         case _:
             return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
+
+
+def _context(subject: str) -> str:
+    """`:.NAME:` of a qualified subject; empty where it is of the default context."""
+    return ":".join(subject.split(":")[:2]) + ":" if subject.startswith(":.") else ""
 
 
 def _by_id(
