@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import fastavro
 import pytest
 
 from workers.contracts.codec import Decoder, Route
+from workers.contracts.defaults import without_logical_types
 from workers.contracts.schema import Schema, parse
 from workers.contracts.strict import Malformed, check
 
@@ -216,3 +218,49 @@ def test_schemas_the_columns_cannot_hold_go_record_by_record() -> None:
     assert str(decoded.table.column("d")[0].as_py()) == "123.45"
     assert decoded.table.column("b").to_pylist() == [b"\x00\xff"]
     assert list(decoded.rejections) == [1]
+
+
+MOMENT = {"type": "long", "logicalType": "timestamp-millis"}
+NESTED: dict[str, Any] = {
+    "type": "record",
+    "name": "Nested",
+    "fields": [
+        {"name": "list", "type": {"type": "array", "items": MOMENT}},
+        {"name": "days", "type": {"type": "map", "values": {"type": "int", "logicalType": "date"}}},
+        {
+            "name": "part",
+            "type": [
+                "null",
+                {
+                    "type": "record",
+                    "name": "Part",
+                    "fields": [{"name": "at", "type": MOMENT}, {"name": "n", "type": "int"}],
+                },
+            ],
+        },
+    ],
+}
+
+
+def test_both_routes_give_the_same_columns_at_any_depth() -> None:
+    """Dates and timestamps inside lists, maps and records, null ones too."""
+    wide = {**NESTED, "fields": [*NESTED["fields"], {"name": "raw", "type": "bytes"}]}
+    events = [
+        {"list": [1, 2], "days": {"a": 3}, "part": {"at": 5, "n": 7}, "raw": b""},
+        {"list": [], "days": {}, "part": None, "raw": b""},
+    ]
+    tables = []
+    for document, route in ((NESTED, Route.COLUMNS), (wide, Route.RECORDS)):
+        decoder = Decoder(parse(json.dumps(document), where="nested"))
+        assert decoder.route is route
+        plain = fastavro.parse_schema(without_logical_types(document))
+        datums = []
+        for event in events:
+            stream = io.BytesIO()
+            fastavro.schemaless_writer(stream, plain, event)
+            datums.append(stream.getvalue())
+        tables.append(decoder.decode(datums).table.select(["list", "days", "part"]))
+
+    assert tables[0].schema == tables[1].schema
+    assert tables[0].to_pylist() == tables[1].to_pylist()
+    assert tables[0].to_pylist()[0]["list"][0] == datetime(1970, 1, 1, 0, 0, 0, 1000, tzinfo=UTC)

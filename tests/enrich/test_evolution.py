@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from tests.enrich.test_path import POLICY, batch
 from workers.contracts.catalogue import Catalogue, Registered
 from workers.contracts.derive import derive, enrichment_block
 from workers.contracts.framing import frame
+from workers.contracts.resolution import Resolver, Unresolvable, VersionReader
 from workers.contracts.schema import Schema, parse
 from workers.enrich.path import Enricher
 from workers.errors import ContractError, ModelError, Verdict
@@ -330,3 +332,63 @@ def test_a_model_built_for_a_version_that_is_not_there_is_refused(
     """By name."""
     with pytest.raises(ModelError, match="flights-value version 9"):
         Enricher(POLICY, contracts, built_for(bundle, 9))
+
+
+def reading(writer: list[Json], reader: list[Json], **more: Any) -> VersionReader:
+    """A reader of every field of `reader`."""
+    documents = (
+        {"type": "record", "name": "E", "fields": writer},
+        {"type": "record", "name": "E", "fields": reader, **more},
+    )
+    theirs, ours = (parse(json.dumps(document), where="here") for document in documents)
+    return VersionReader(theirs, ours, ours.field_names)
+
+
+X = {"name": "x", "type": "int"}
+
+
+def test_a_default_makes_a_column_for_no_rows_too() -> None:
+    """All of a version's records are damaged: an empty table of the model's fields."""
+    moment = {"type": "long", "logicalType": "timestamp-millis"}
+    listed = {"type": "array", "items": moment}
+    added = [
+        {"name": "at", "type": moment, "default": 5},
+        {"name": "many", "type": listed, "default": [1, 2]},
+        {"name": "raw", "type": "bytes", "default": "\u00ff"},
+    ]
+    reader = reading([X], [X, *added])
+
+    assert reader.decode([b"\xff"]).table.num_rows == 0
+    row = reader.decode([b"\x02"]).table.to_pylist()[0]
+    assert row["at"] == datetime.datetime(1970, 1, 1, 0, 0, 0, 5000, tzinfo=datetime.UTC)
+    assert len(row["many"]) == 2
+    assert row["raw"] == b"\xff"
+
+
+def inner(unit: str) -> list[Json]:
+    """A record in a list in a nullable record, with a time."""
+    leaf = {"name": "at", "type": {"type": "long", "logicalType": f"timestamp-{unit}"}}
+    item = {"type": "record", "name": "Leaf", "fields": [leaf]}
+    many = {"name": "many", "type": {"type": "array", "items": item}}
+    part = {"type": "record", "name": "Part", "fields": [many]}
+    return [{"name": "part", "type": ["null", part], "default": None}, X]
+
+
+def test_another_unit_is_found_at_any_depth() -> None:
+    """It would be read a thousand times too large, and nothing would say so."""
+    with pytest.raises(Unresolvable, match=r"part\.many\.items\.at .*timestamp-micros"):
+        reading(inner("micros"), inner("millis"))
+    theirs, ours = (
+        parse(json.dumps({"type": "record", "name": "E", "fields": inner(unit)}), where="here")
+        for unit in ("micros", "millis")
+    )
+    with pytest.raises(Unresolvable, match="another meaning"):
+        Resolver(theirs, ours)
+
+
+def test_a_union_of_several_types_makes_no_feature() -> None:
+    """It is carried to the output, and no column can hold it."""
+    mixed = [{"name": "y", "type": ["null", "int", "string"], "default": None}]
+
+    with pytest.raises(Unresolvable, match="union of several types"):
+        reading([X, *mixed], [X, *mixed])

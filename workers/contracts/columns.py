@@ -61,12 +61,32 @@ def _check_integers(node: Node, array: pa.Array) -> None:
 
 
 def logical_column(array: pa.Array, node: Node) -> pa.Array:
-    """A column of physical integers as the date or timestamp it stands for."""
+    """A column whose physical integers, at any depth, are the dates and timestamps they stand for.
+
+    Its type is `arrow_type(node)` then.
+    """
     inner = node.nullable or node
     wanted = _logical_type(inner)
-    if wanted is None:
-        return array
-    return array.cast(pa.int32()).cast(wanted) if wanted == pa.date32() else array.cast(wanted)
+    if wanted is not None:
+        return array.cast(pa.int32()).cast(wanted) if wanted == pa.date32() else array.cast(wanted)
+    return array if array.type == arrow_type(inner) else _nested(array, inner)
+
+
+def _nested(array: pa.Array, inner: Node) -> pa.Array:
+    missing = array.is_null()
+    match inner.kind:
+        case "record":
+            parts = [logical_column(array.field(i), c) for i, (_, c) in enumerate(inner.children)]
+            fields = [pa.field(n, p.type) for (n, _), p in zip(inner.children, parts, strict=True)]
+            return pa.StructArray.from_arrays(parts, fields=fields, mask=missing)
+        case "array":
+            items = logical_column(array.values, inner.children[0][1])
+            return pa.ListArray.from_arrays(array.offsets, items, mask=missing)
+        case "map":
+            items = logical_column(array.items, inner.children[0][1])
+            return pa.MapArray.from_arrays(array.offsets, array.keys, items, mask=missing)
+        case _:
+            return array.cast(arrow_type(inner))
 
 
 def _logical_type(node: Node) -> pa.DataType | None:

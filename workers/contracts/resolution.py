@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workers.contracts.codec import Decoded, Decoder, Route
-from workers.contracts.columns import arrow_type, arrow_value
+from workers.contracts.columns import arrow_type, arrow_value, is_mixed
 from workers.contracts.defaults import with_python_defaults, without_logical_types
 from workers.contracts.schema import Node, Schema
 from workers.contracts.strict import Malformed, check
@@ -50,12 +50,14 @@ class _Column:
     def take(self, table: pa.RecordBatch) -> pa.Array:
         kind = arrow_type(self.node)
         if self.source is None:
-            return pa.array([self.default], kind).take(pa.array([0] * table.num_rows))
+            return pa.array([self.default] * table.num_rows, kind)
         column = table.column(self.source)
         inner = self.node.nullable or self.node
         if inner.kind == "enum":
             known = pc.is_in(column, pa.array([*inner.symbols, None], pa.string()))
-            return column if pc.all(known).as_py() else pc.if_else(known, column, inner.fallback)
+            if pc.all(known, min_count=0).as_py():
+                return column
+            return pc.if_else(known, column, inner.fallback)
         return column if column.type == kind else column.cast(kind, safe=False)
 
 
@@ -69,7 +71,11 @@ class VersionReader:
             Unresolvable: the writer lacks a field that has no default, or has another type of it.
         """
         self._fields = {name: node for name, node in reader.root.children if name in fields}
-        self._same = all(_node(writer, name) == node for name, node in self._fields.items())
+        for name, node in self._fields.items():
+            if is_mixed(node):
+                raise Unresolvable(f"field {name} is a union of several types: it makes no column")
+        theirs = dict(writer.root.children)
+        self._same = all(theirs.get(name) == node for name, node in self._fields.items())
         self._columns = None if self._same else _columns(writer, reader, self._fields)
         self._resolver: Resolver | None = None
         if not self._same and self._columns is None:
@@ -120,8 +126,11 @@ class Resolver:
             Unresolvable: the writer lacks a field that has no default.
         """
         for name, entry in _entries(reader).items():
-            if _source(writer, entry) is None and "default" not in entry:
+            source = _source(writer, entry)
+            if source is None and "default" not in entry:
                 raise Unresolvable(f"field {name} is not in it and has no default")
+            if source is not None:
+                _hold_meaning(name, _node(writer, source), _node(reader, name))
         self._root = writer.root
         self._writer = fastavro.parse_schema(without_logical_types(writer.document))
         bare = with_python_defaults(without_logical_types(reader.document))
@@ -167,8 +176,8 @@ def _entries(schema: Schema) -> dict[str, Mapping[str, Any]]:
     return {entry["name"]: entry for entry in schema.document["fields"]}
 
 
-def _node(schema: Schema, name: str) -> Node | None:
-    return dict(schema.root.children).get(name)
+def _node(schema: Schema, name: str) -> Node:
+    return dict(schema.root.children)[name]
 
 
 def _source(writer: Schema, entry: Mapping[str, Any]) -> str | None:
@@ -196,8 +205,7 @@ def _columns(writer: Schema, reader: Schema, fields: Mapping[str, Node]) -> list
             found.append(_Column(name, None, node, arrow_value(value, node)))
             continue
         written = _node(writer, source)
-        if written is None or _other_meaning(written, node):
-            raise Unresolvable(f"field {name} has another meaning in it: same bytes, other type")
+        _hold_meaning(name, written, node)
         whole = whole and _by_column(written, node)
         found.append(_Column(name, source, node))
     return found if whole else None
@@ -215,10 +223,28 @@ def _by_column(written: Node, read: Node) -> bool:
     return plain and (written.kind, read.kind) in _PROMOTED
 
 
-def _other_meaning(written: Node, read: Node) -> bool:
-    """The same physical type under another logical one: resolution would not notice."""
+def _hold_meaning(path: str, written: Node, read: Node) -> None:
+    """Hold a type to the logical type of its values: resolution would not notice another one.
+
+    Avro 1.12, "Logical Types": a reader that ignores them reads the physical value.
+
+    Raises:
+        Unresolvable: it is another; names the field.
+    """
     written, read = written.nullable or written, read.nullable or read
-    if written.kind != read.kind:
-        return False
     named = (written.logical, written.precision, written.scale)
-    return named != (read.logical, read.precision, read.scale)
+    if named != (read.logical, read.precision, read.scale):
+        raise Unresolvable(
+            f"field {path} has another meaning in it: {_shown(written)}, not {_shown(read)}"
+        )
+    if written.kind == read.kind != "union":
+        below = dict(written.children)
+        for label, child in read.children:
+            if label in below:
+                _hold_meaning(f"{path}.{label}", below[label], child)
+
+
+def _shown(node: Node) -> str:
+    if node.logical == "decimal":
+        return f"decimal({node.precision}, {node.scale})"
+    return node.logical or f"a plain {node.kind}"

@@ -62,6 +62,8 @@ class Binding:
             raise ContractError(f"no contract named {policy.input_subject}")
         model = _built_for(policy, inputs, built)
         features.check_fields(model.schema.field_names)
+        if not features.fields:
+            raise ModelError("no feature of the model reads a field of the event")
         self._bind(inputs, model, features)
         self.prefixes = {
             frame(key): version for key, version in self.versions.items() if isinstance(key, int)

@@ -35,6 +35,7 @@ class Schemas:
         self._journal = journal
         self._revision = 0
         self._bound = Catalogue()
+        self._refused: str | None = None
         self._waiting: dict[int, frozenset[SchemaKey]] = {}
 
     def take(self) -> None:
@@ -47,8 +48,10 @@ class Schemas:
             self._rebind(snapshot.catalogue)
         except Halt as halt:
             # A contract that does not fit never replaces ones that work.
+            self._refused = str(halt)
             self._journal.error(Event.CONTRACTS_REFUSED, why=str(halt))
         else:
+            self._refused = None
             self._bound = snapshot.catalogue
             versions = [str(entry) for entry in self._bound]
             self._journal.info(Event.CONTRACTS_TAKEN, versions=versions)
@@ -106,7 +109,9 @@ class Schemas:
         return self._resolver.settled(key) and self._resolver.catalogue.find(key) is None
 
     def _why(self, keys: Iterable[SchemaKey]) -> str:
-        return "; ".join(sorted(self._resolver.why(key) for key in list(keys)[:3]))
+        found = sorted(self._resolver.why(key) for key in list(keys)[:3])
+        refused = [f"newer contracts do not fit: {self._refused}"] if self._refused else []
+        return "; ".join([*found, *refused])
 
 
 _LEVELS = {
