@@ -392,3 +392,16 @@ def test_a_union_of_several_types_makes_no_feature() -> None:
 
     with pytest.raises(Unresolvable, match="union of several types"):
         reading([X, *mixed], [X, *mixed])
+
+
+def test_a_field_and_its_alias_in_one_record_are_not_guessed() -> None:
+    """Records are rewritten by fastavro, which may take either."""
+    writer = [{"name": "old", "type": "int"}, X]
+    reader = [{**X, "aliases": ["old"]}, {"name": "y", "type": "int", "default": 0}]
+    theirs, ours = (
+        parse(json.dumps({"type": "record", "name": "E", "fields": fields}), where="here")
+        for fields in (writer, reader)
+    )
+
+    with pytest.raises(Unresolvable, match="alias old"):
+        Resolver(theirs, ours)

@@ -9,7 +9,7 @@ record by record.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +131,7 @@ class Resolver:
                 raise Unresolvable(f"field {name} is not in it and has no default")
             if source is not None:
                 _hold_meaning(name, _node(writer, source), _node(reader, name))
+        _hold_aliases(writer, reader)
         self._root = writer.root
         self._writer = fastavro.parse_schema(without_logical_types(writer.document))
         bare = with_python_defaults(without_logical_types(reader.document))
@@ -242,6 +243,35 @@ def _hold_meaning(path: str, written: Node, read: Node) -> None:
         for label, child in read.children:
             if label in below:
                 _hold_meaning(f"{path}.{label}", below[label], child)
+
+
+def _hold_aliases(writer: Schema, reader: Schema) -> None:
+    """Hold records to one meaning of each field: fastavro may take the alias where both are there.
+
+    Raises:
+        Unresolvable: a record of the writer's has a field and an alias that the reader gives it.
+    """
+    records = [{entry["name"] for entry in fields} for fields in _records(writer.document)]
+    for fields in _records(reader.document):
+        for entry in fields:
+            for alias in entry.get("aliases", ()):
+                if any({entry["name"], alias} <= names for names in records):
+                    raise Unresolvable(
+                        f"field {entry['name']} is in it, and so is its alias {alias}: which one "
+                        "is meant is not said"
+                    )
+
+
+def _records(schema: Any) -> Iterator[list[Mapping[str, Any]]]:
+    """The fields of every record in a schema."""
+    if isinstance(schema, list):
+        for branch in schema:
+            yield from _records(branch)
+    elif isinstance(schema, Mapping):
+        if isinstance(schema.get("fields"), list):
+            yield schema["fields"]
+        for key in ("type", "items", "values", "fields"):
+            yield from _records(schema.get(key))
 
 
 def _shown(node: Node) -> str:
