@@ -29,7 +29,11 @@ def without_logical_types(schema: Json) -> Any:
 
 
 def with_python_defaults(schema: Json) -> Any:
-    """The schema with each field's default as the value that a decoder would give."""
+    """The schema with each field's default as the value that a decoder would give.
+
+    Raises:
+        ValueError: a default is no value of its field's type; names the field.
+    """
     return _Defaults().rewritten(schema, "")
 
 
@@ -66,7 +70,12 @@ class _Defaults:
         made = dict(entry)
         made["type"] = self.rewritten(entry["type"], namespace)
         if "default" in made:
-            made["default"] = self._value(made["type"], made["default"], namespace)
+            try:
+                made["default"] = self._value(made["type"], made["default"], namespace)
+            except (ValueError, TypeError, AttributeError, KeyError) as error:
+                raise ValueError(
+                    f"the default of field {made['name']} is no value of it"
+                ) from error
         return made
 
     def _value(self, schema: Json, default: Json, namespace: str) -> Any:
@@ -103,14 +112,46 @@ class _Defaults:
         return found
 
     def _branch(self, union: list[Json], default: Json, namespace: str) -> Any:
-        """A union's default is of its first branch (Avro 1.12 says "of one of them")."""
-        if default is None:
-            return None
-        branches = [branch for branch in union if branch != "null"]
-        return self._value(branches[0], default, namespace) if branches else default
+        """Avro 1.12: a union's default is of one of its branches; before, of the first."""
+        for branch in union:
+            if self._fits(branch, default, namespace):
+                return self._value(branch, default, namespace)
+        raise ValueError("it is of no branch of the union")
+
+    def _fits(self, schema: Json, default: Json, namespace: str) -> bool:
+        if isinstance(schema, str):
+            found = self._named.get(schema) or self._named.get(f"{namespace}.{schema}")
+            return self._fits(found, default, namespace) if found else _is(schema, default)
+        kind = schema["type"]
+        if kind == "enum":
+            return default in schema["symbols"]
+        return _is(kind, default) if isinstance(kind, str) else self._fits(kind, default, namespace)
+
+
+_JSON: dict[str, tuple[type, ...]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "int": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "array": (list,),
+    "map": (dict,),
+    "record": (dict,),
+    "error": (dict,),
+}
+
+
+def _is(kind: str, default: Json) -> bool:
+    """Has the JSON value the form of this type's defaults?"""
+    if isinstance(default, bool):
+        return kind == "boolean"
+    return isinstance(default, _JSON.get(kind, (str,)))
 
 
 def _plain(kind: str, default: Json) -> Any:
+    if kind not in _NAMED and not _is(kind, default):
+        raise ValueError(f"not of type {kind}")
     if kind in ("bytes", "fixed") and isinstance(default, str):
         return default.encode("latin-1")
     return float(default) if kind in ("float", "double") else default

@@ -47,10 +47,11 @@ class _Column:
     node: Node
     default: Any = None
 
-    def take(self, table: pa.RecordBatch) -> pa.Array:
+    def take(self, table: pa.RecordBatch, rows: int) -> pa.Array:
+        # A table of no columns says that it has no rows.
         kind = arrow_type(self.node)
         if self.source is None:
-            return pa.array([self.default] * table.num_rows, kind)
+            return pa.array([self.default] * rows, kind)
         column = table.column(self.source)
         inner = self.node.nullable or self.node
         if inner.kind == "enum":
@@ -95,7 +96,8 @@ class VersionReader:
         if self._columns is None:
             return Decoded(decoded.table.select(self._fields), decoded.rows, decoded.rejections)
         table = pa.RecordBatch.from_arrays(
-            [column.take(decoded.table) for column in self._columns], names=list(self._fields)
+            [column.take(decoded.table, len(decoded.rows)) for column in self._columns],
+            names=list(self._fields),
         )
         return Decoded(table, decoded.rows, decoded.rejections)
 
@@ -134,7 +136,7 @@ class Resolver:
         _hold_aliases(writer, reader)
         self._root = writer.root
         self._writer = fastavro.parse_schema(without_logical_types(writer.document))
-        bare = with_python_defaults(without_logical_types(reader.document))
+        bare = _with_defaults(reader)
         # Both are the same event; a record's name may have changed between versions.
         bare["aliases"] = [*bare.get("aliases", ()), self._writer["name"]]
         self._reader = fastavro.parse_schema(bare, _ignore_default_error=True)
@@ -173,6 +175,18 @@ class Resolver:
         return stream.getvalue()
 
 
+def _with_defaults(reader: Schema) -> dict[str, Any]:
+    """The reader's physical schema, its defaults in Python's values.
+
+    Raises:
+        Unresolvable: a default is no value of its type.
+    """
+    try:
+        return dict(with_python_defaults(without_logical_types(reader.document)))
+    except ValueError as error:
+        raise Unresolvable(str(error)) from error
+
+
 def _entries(schema: Schema) -> dict[str, Mapping[str, Any]]:
     return {entry["name"]: entry for entry in schema.document["fields"]}
 
@@ -201,8 +215,8 @@ def _columns(writer: Schema, reader: Schema, fields: Mapping[str, Node]) -> list
         if source is None:
             if "default" not in entries[name]:
                 raise Unresolvable(f"field {name} is not in it and has no default")
-            default = with_python_defaults(without_logical_types(reader.document))
-            value = next(e["default"] for e in default["fields"] if e["name"] == name)
+            whole_reader = _with_defaults(reader)
+            value = next(e["default"] for e in whole_reader["fields"] if e["name"] == name)
             found.append(_Column(name, None, node, arrow_value(value, node)))
             continue
         written = _node(writer, source)
@@ -232,17 +246,23 @@ def _hold_meaning(path: str, written: Node, read: Node) -> None:
     Raises:
         Unresolvable: it is another; names the field.
     """
-    written, read = written.nullable or written, read.nullable or read
-    named = (written.logical, written.precision, written.scale)
-    if named != (read.logical, read.precision, read.scale):
-        raise Unresolvable(
-            f"field {path} has another meaning in it: {_shown(written)}, not {_shown(read)}"
-        )
-    if written.kind == read.kind != "union":
-        below = dict(written.children)
-        for label, child in read.children:
+    pairs = [(w, r) for w in _branches(written) for r in _branches(read)]
+    # Branches of other types are other values; a single pair is one promoted to the other.
+    for w, r in pairs if len(pairs) == 1 else [(w, r) for w, r in pairs if w.kind == r.kind]:
+        if (w.logical, w.precision, w.scale) != (r.logical, r.precision, r.scale):
+            raise Unresolvable(
+                f"field {path} has another meaning in it: {_shown(w)}, not {_shown(r)}"
+            )
+        below = dict(w.children)
+        for label, child in r.children:
             if label in below:
                 _hold_meaning(f"{path}.{label}", below[label], child)
+
+
+def _branches(node: Node) -> list[Node]:
+    """The types that a value may have, null left out."""
+    found = [child for _, child in node.children] if node.kind == "union" else [node]
+    return [branch for branch in found if branch.kind != "null"]
 
 
 def _hold_aliases(writer: Schema, reader: Schema) -> None:
