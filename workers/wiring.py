@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from workers import __version__
+from workers.contracts.catalogue import Catalogue
 from workers.contracts.notes import unnoted
 from workers.contracts.opening import open_contracts
 from workers.contracts.resolver import Resolver
@@ -15,10 +16,13 @@ from workers.enrich.path import Enricher
 from workers.enrich.policy import Policy
 from workers.errors import (
     ClientHalt,
+    ModelError,
     TopologyError,
 )
 from workers.models.bundle import read_bundle
+from workers.models.following import Follower
 from workers.models.model import Model
+from workers.models.store import Store
 from workers.models.verify import verify
 from workers.operate.look import connect
 from workers.stream.clients import consumer_config, instance_name, producer_config
@@ -35,6 +39,8 @@ from workers.stream.publish import (
     nowhere,
 )
 from workers.stream.schemas import Schemas, noted
+from workers.stream.slot import Slot
+from workers.stream.slot import noted as slot_noted
 from workers.stream.source import Source
 from workers.topology import Broker, Delivery, Partitioning, Topology, Worker
 
@@ -81,11 +87,49 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
     resolver = contracts_of(topology, worker)
     resolver.close()
     contracts = resolver.catalogue
-    bundle = read_bundle(topology.models.directory, worker.model.name, worker.model.version)
+    store = Store(topology.models.directory)
+    return Enricher(policy_of(worker), contracts, load_model(store, worker, contracts))
+
+
+def load_model(
+    store: Store, worker: Worker, contracts: Catalogue, version: str | None = None
+) -> Model:
+    """A version of the worker's model, proven in a child process; by default the one it serves.
+
+    Raises:
+        ModelError: there is no such version, it is damaged, or scores its golden rows otherwise.
+    """
+    chosen = version or worker.model.version
+    if chosen is None and worker.model.alias is not None:
+        chosen = store.aliases(worker.model.name).version(worker.model.alias)
+    if chosen is None:
+        raise ModelError(
+            f"model {worker.model.name} has no {worker.model.alias}; `workers models promote "
+            f"{worker.model.name} VERSION` makes one"
+        )
+    bundle = read_bundle(store.root, worker.model.name, chosen)
     built = bundle.manifest.contract
-    if (version := contracts.versions(built.subject).get(built.version)) is not None:
-        verify(bundle, version.schema)
-    return Enricher(policy_of(worker), contracts, Model(bundle, threads=worker.score_threads))
+    if (found := contracts.versions(built.subject).get(built.version)) is not None:
+        verify(bundle, found.schema)
+    return Model(bundle, threads=worker.score_threads)
+
+
+def prove(topology: Topology, name: str, version: str) -> None:
+    """Hold a version to every worker that serves the model by an alias, as those will.
+
+    Raises:
+        ContractError: a contract is missing or does not fit.
+        ModelError: the version is missing, damaged, or does not fit a worker's contracts.
+    """
+    store = Store(topology.models.directory)
+    served = [w for w in topology.workers.values() if w.model.name == name]
+    if not served:
+        raise ModelError(f"no worker of the topology serves model {name}")
+    for worker in served:
+        resolver = contracts_of(topology, worker)
+        resolver.close()
+        model = load_model(store, worker, resolver.catalogue, version)
+        Enricher(policy_of(worker), resolver.catalogue, model)
 
 
 def policy_of(worker: Worker) -> Policy:
@@ -171,12 +215,23 @@ def build_loop(
     )
     source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
     resolver = contracts_of(topology, worker, journal)
+    store = Store(topology.models.directory)
+    follower = Follower(
+        store=store,
+        name=worker.model.name,
+        alias=worker.model.alias,
+        began=enricher.model,
+        load=lambda version: load_model(store, worker, resolver.catalogue, version),
+        poll=worker.model.poll,
+        note=slot_noted(journal),
+    )
     loop = Loop(
         worker=worker,
         source=source,
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enricher.enrich,
         schemas=Schemas(resolver, enricher.rebind, source, journal),
+        slot=Slot(follower, enricher.serve, journal),
         outgoing=Outgoing(worker, origin),
         clock=clock,
         journal=journal,

@@ -7,6 +7,7 @@ import re
 from tests.conftest import ROOT
 from workers.contracts.notes import ContractEvent
 from workers.errors import ExitCode, Verdict
+from workers.models.following import ModelEvent
 from workers.stream.journal import Event
 
 README = (ROOT / "README.md").read_text()
@@ -40,5 +41,7 @@ def test_log_events_are_documented() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
 
     assert [
-        event.value for event in (*Event, *ContractEvent) if f"`{event.value}`" not in text
+        event.value
+        for event in (*Event, *ContractEvent, *ModelEvent)
+        if f"`{event.value}`" not in text
     ] == []

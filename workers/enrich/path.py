@@ -18,7 +18,7 @@ from workers.enrich.binding import Binding, Version
 from workers.enrich.policy import Policy
 from workers.enrich.sorting import Group, Ledger, Sorter
 from workers.errors import Halt, Reject
-from workers.models.model import Model, Scored, model_rejection
+from workers.models.model import Model, Scored, bypassed, model_rejection
 from workers.topology import OnModelFailure
 
 
@@ -47,6 +47,7 @@ class Enricher:
         """
         self.policy = policy
         self.model = model
+        self.bypass: str | None = None
         self._block = BlockEncoder(enrichment_block())
         self.rebind(contracts)
 
@@ -61,6 +62,20 @@ class Enricher:
             self.policy, contracts, self.model.features, self.model.manifest.contract
         )
         self._sorter = Sorter(self.policy, self.binding)
+
+    def serve(self, model: Model, bypass: str | None) -> None:
+        """Go on with this model; or, while `bypass` says why, with its fallback decision alone.
+
+        Raises:
+            ContractError: as `Binding`; everything stays as it was.
+            ModelError: as `Binding`; everything stays as it was.
+        """
+        if model is not self.model:
+            contracts, built = self.binding.contracts, model.manifest.contract
+            binding = Binding(self.policy, contracts, model.features, built)
+            self.model, self.binding = model, binding
+            self._sorter = Sorter(self.policy, binding)
+        self.bypass = bypass
 
     def enrich(self, batch: Batch) -> Outcomes:
         """Account for every row of the batch.
@@ -96,7 +111,7 @@ class Enricher:
         return _Decoded(decoded.table, rows, datums, [version] * len(rows))
 
     def _enrich_decoded(self, batch: Batch, decoded: _Decoded, ledger: Ledger) -> None:
-        scored = self.model.score(decoded.table)
+        scored = self._scored(decoded)
         keep = self._settle(scored, decoded, ledger)
         rows, versions, datums = decoded.rows, decoded.versions, decoded.datums
         if len(keep) < len(rows):
@@ -114,11 +129,16 @@ class Enricher:
             ledger.decisions.update(zip(rows, [prefix + b for b in blocks], strict=True))
         ledger.decided.update(zip(rows, decided, strict=True))
 
+    def _scored(self, decoded: _Decoded) -> Scored:
+        if self.bypass is None:
+            return self.model.score(decoded.table)
+        return bypassed(len(decoded.rows))
+
     def _settle(self, scored: Scored, decoded: _Decoded, ledger: Ledger) -> list[int]:
         """Rows of the table that are published; the others get their rejection."""
         model = self.model.manifest.version
         refused = dict(scored.rejections)
-        if scored.failed:
+        if scored.failed and self.bypass is None:
             if self.policy.on_model_failure is OnModelFailure.HALT:
                 raise Halt(f"on_model_failure is halt: {next(iter(scored.failed.values()))}")
             if self.policy.on_model_failure is OnModelFailure.DEAD_LETTER:
@@ -141,6 +161,7 @@ class Enricher:
         ids = [f"{stem}{batch.partitions[row]}:{batch.offsets[row]}" for row in rows]
         scores = scored.scores[keep]
         failed = np.array([index in scored.failed for index in keep]) if scored.failed else None
+        reason = "model_failed" if self.bypass is None else "bypassed"
         columns: dict[str, Any] = {
             "decision_id": ids,
             "model": [manifest.name] * count,
@@ -150,9 +171,7 @@ class Enricher:
             else [None if f else s for f, s in zip(failed, scores, strict=True)],
             "decision": decided,
             "fallback": np.zeros(count, dtype=bool) if failed is None else failed,
-            "fallback_reason": None
-            if failed is None
-            else ["model_failed" if f else None for f in failed],
+            "fallback_reason": None if failed is None else [reason if f else None for f in failed],
             "reasons": [[]] * count,
             "scored_at": np.full(count, batch.now),
         }

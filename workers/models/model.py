@@ -67,6 +67,13 @@ class Model:
         return Scored(scores, np.maximum(bands, 0), featured.rejections, failed)
 
 
+def bypassed(rows: int) -> Scored:
+    """What there is of these rows without asking a model: nothing, for the fallback to fill."""
+    nothing = np.full(rows, np.nan)
+    failed = dict.fromkeys(range(rows), "bypassed")
+    return Scored(nothing, np.zeros(rows, dtype=np.intp), {}, failed)
+
+
 def model_rejection(why: str) -> Reject:
     """The verdict of a row whose model failed, where the policy is to dead-letter it."""
     return Reject(Verdict.MODEL, "model_failed", why)

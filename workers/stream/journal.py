@@ -12,6 +12,7 @@ import structlog
 
 from workers.contracts.notes import ContractEvent
 from workers.enrich.batch import Outcomes
+from workers.models.following import ModelEvent
 from workers.stream.clock import Clock
 
 PROGRESS_SECONDS = 10.0
@@ -42,6 +43,8 @@ class Event(StrEnum):
     RELEASED = "partition.released"
     CONTRACTS_TAKEN = "contracts.taken"
     CONTRACTS_REFUSED = "contracts.refused"
+    MODEL_SERVED = "model.served"
+    MODEL_REFUSED = "model.does_not_fit"
     PROCESS_ENDED = "process.ended"
 
 
@@ -55,6 +58,7 @@ class CountsState:
     decisions: Counter[str] = field(default_factory=Counter)
     batches: int = 0
     recoveries: int = 0
+    refused_models: Counter[str] = field(default_factory=Counter)
 
 
 class Journal:
@@ -68,15 +72,15 @@ class Journal:
         self._progress_at = clock.monotonic() + PROGRESS_SECONDS
         self._progress_enriched = 0
 
-    def info(self, event: Event | ContractEvent, **fields: Any) -> None:
+    def info(self, event: Event | ContractEvent | ModelEvent, **fields: Any) -> None:
         """Something an operator may want to know."""
         self._log.info(event.value, **fields)
 
-    def warn(self, event: Event | ContractEvent, **fields: Any) -> None:
+    def warn(self, event: Event | ContractEvent | ModelEvent, **fields: Any) -> None:
         """Something that is not well and that the worker deals with."""
         self._log.warning(event.value, **fields)
 
-    def error(self, event: Event | ContractEvent, **fields: Any) -> None:
+    def error(self, event: Event | ContractEvent | ModelEvent, **fields: Any) -> None:
         """Something that needs a person."""
         self._log.error(event.value, **fields)
 

@@ -17,6 +17,7 @@ from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
 from workers.stream.schemas import Schemas
+from workers.stream.slot import Slot
 from workers.stream.source import Polled, Source
 from workers.stream.work import Work
 from workers.topology import Delivery, Worker
@@ -46,6 +47,7 @@ class Loop:
         publisher: Publisher,
         enrich: Callable[[Batch], Outcomes],
         schemas: Schemas,
+        slot: Slot,
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
@@ -57,6 +59,7 @@ class Loop:
         self._publisher = publisher
         self._enrich = enrich
         self._schemas = schemas
+        self._slot = slot
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
@@ -92,6 +95,7 @@ class Loop:
                 was not acknowledged.
         """
         try:
+            self._slot.start()
             self._start()
             with suppress(_Drain):
                 while not self._stopping:
@@ -99,12 +103,14 @@ class Loop:
             self._drain()
         finally:
             self._pending.abandon()
+            self._slot.close()
             self._schemas.close()
             self._source.close()
 
     def run_once(self) -> None:
         """One batch: its offsets move only after the broker holds every outcome of it."""
         try:
+            self._slot.take()
             self._schemas.take()
             self._schemas.release()
             polled = self._source.poll(self._caution.limit)

@@ -68,6 +68,7 @@ class Driver:
         """Nothing connects before `start`."""
         running = build_loop(topology, worker, enricher, slot=slot, at=at)
         self.loop = running.loop
+        self._enricher = enricher
         self.journal: Journal = running.journal
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -82,6 +83,21 @@ class Driver:
             self.loop.run()
         except BaseException as error:  # noqa: BLE001  carried over to the test
             self._error = error
+
+    @property
+    def serving(self) -> str:
+        """The version that scores now."""
+        return self._enricher.model.manifest.version
+
+    @property
+    def bypass(self) -> str | None:
+        """Why decisions are made without the model, while they are."""
+        return self._enricher.bypass
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """Versions that failed their checks."""
+        return frozenset(self.journal.counts.refused_models)
 
     @property
     def ended(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -124,7 +124,27 @@ class ModelRef(Part):
     """Which bundle scores."""
 
     name: str = Field(description="Folder under the models directory.")
-    version: str = Field(description="Folder under the model's name; write it in quotes.")
+    version: str | None = Field(
+        default=None, description="Folder under the model's name; write it in quotes."
+    )
+    alias: Literal["champion", "challenger", "previous"] | None = Field(
+        default=None,
+        description="Instead of a version: what `workers models promote` lets it stand for.",
+    )
+    poll: Duration = Field(
+        default=2.0, description="How often the store is looked at, for aliases and bypass."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.version is None) == (self.alias is None):
+            raise ValueError("write one of `version` and `alias`")
+        return self
+
+    def __str__(self) -> str:
+        """Name, and version or alias."""
+        said = f"version {self.version}" if self.version is not None else f"@{self.alias}"
+        return f"{self.name} {said}"
 
 
 class BatchSettings(Part):

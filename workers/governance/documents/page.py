@@ -119,7 +119,7 @@ def _origin(topic: Topic) -> Iterator[str]:
 def _scored(topic: Topic, worker: Worker) -> str:
     if topic.about.role is Role.DEAD_LETTER:
         return ", what it could not enrich"
-    return f" → model `{worker.model.name}` version {worker.model.version}"
+    return f" → model `{worker.model.name}` {str(worker.model).partition(' ')[2]}"
 
 
 def _link(topic: str) -> str:

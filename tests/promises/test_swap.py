@@ -1,0 +1,189 @@
+"""A model is switched, refused and bypassed while its worker runs: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from tests.conftest import ROOT
+from tests.traffic import good
+from workers.contracts.catalogue import Catalogue
+from workers.models.build import Recipe, build
+from workers.models.bundle import Bundle, Decisions, read_bundle
+from workers.models.store import Change, Store
+from workers.testing import (
+    Driver,
+    EmbeddedBroker,
+    OutRecord,
+    Reader,
+    RealKafka,
+    isolated,
+    produce,
+)
+from workers.topology import Delivery, Topology, Worker
+from workers.topology.worker import ModelRef
+from workers.wiring import build_enricher, pick
+
+AnyBroker = EmbeddedBroker | RealKafka
+NAME = "flight-delay"
+
+
+def why(did: str) -> Change:
+    """Somebody, for a reason."""
+    return Change(when=datetime.datetime.now(datetime.UTC), who="me", why="a test", did=did)
+
+
+@pytest.fixture(scope="session")
+def two_versions(
+    tmp_path_factory: pytest.TempPathFactory,
+    bundle: Bundle,
+    contracts: Catalogue,
+    flights: list[bytes],
+) -> Path:
+    """The demo's model, and a second version of it that decides otherwise."""
+    root = tmp_path_factory.mktemp("models")
+    shutil.copytree(ROOT / "models" / NAME / "1", root / NAME / "1")
+    manifest = bundle.manifest
+    bands = tuple(
+        band.model_copy(update={"decision": f"{band.decision}_2"})
+        for band in manifest.decisions.bands
+    )
+    recipe = Recipe(
+        name=NAME,
+        version="2",
+        created=manifest.created,
+        contract=manifest.contract,
+        schema=contracts.versions("flights-value")[1].schema,
+        features=manifest.features,
+        decisions=Decisions(bands=bands, fallback="review_2"),
+    )
+    build(root, recipe, bundle.booster, flights[:5])
+    return root
+
+
+@pytest.fixture
+def models(two_versions: Path, tmp_path: Path) -> Store:
+    """Both versions, version 1 the champion."""
+    shutil.copytree(two_versions, tmp_path / "models")
+    store = Store(tmp_path / "models")
+    store.promote(NAME, "1", why("promote"))
+    return store
+
+
+def following(
+    topology: Topology, models: Store, broker: AnyBroker, delivery: Delivery
+) -> tuple[Topology, Worker]:
+    """The demo's worker on this store, serving the champion."""
+    place = topology.models.model_copy(update={"directory": models.root})
+    own = topology.model_copy(update={"models": place})
+    ref = ModelRef.model_validate({"name": NAME, "alias": "champion", "poll": "50ms"})
+    return isolated(own, pick(own, None), broker, delivery=delivery, model=ref)
+
+
+def blocks(records: Iterable[OutRecord], contracts: Catalogue) -> list[dict[str, Any]]:
+    """The enrichment blocks, in the order read."""
+    schema = contracts.versions("flights.enriched-value")[1].schema
+    found = []
+    for record in records:
+        assert record.value is not None
+        event: Any = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schema.parsed, None)
+        found.append({**event["enrichment"], "partition": record.partition})
+    return found
+
+
+def test_a_promoted_version_serves_from_a_batch_on(
+    broker: AnyBroker,
+    delivery: Delivery,
+    topology: Topology,
+    models: Store,
+    contracts: Catalogue,
+    flights: list[bytes],
+) -> None:
+    """And back; each record once, and no version comes between records of another."""
+    top, worker = following(topology, models, broker, delivery)
+    servers, source = broker.bootstrap_servers, worker.input.topic
+    with (
+        Driver(top, worker, build_enricher(top, worker)) as driver,
+        Reader(servers, worker.output.topic) as reader,
+    ):
+        for round_, expected in enumerate(("1", "2", "1"), 1):
+            if round_ > 1:
+                models.promote(NAME, "2", why("promote")) if expected == "2" else models.rollback(
+                    NAME, why("rollback")
+                )
+                driver.until(lambda e=expected: driver.serving == e)  # type: ignore[misc]
+            produce(servers, source, good(flights[:300]))
+            reader.until(lambda seen, r=round_: len(seen) >= 300 * r)  # type: ignore[misc]
+
+    found = blocks(reader.records, contracts)
+    assert len({block["decision_id"] for block in found}) == len(found) == 900
+    assert [block["model_version"] for block in found] == ["1"] * 300 + ["2"] * 300 + ["1"] * 300
+    assert all(b["decision"].endswith("_2") == (b["model_version"] == "2") for b in found)
+
+
+def test_a_damaged_version_never_replaces_one_that_works(
+    embedded: EmbeddedBroker,
+    topology: Topology,
+    models: Store,
+    contracts: Catalogue,
+    flights: list[bytes],
+) -> None:
+    """It is refused, the stream goes on; the next good one is taken."""
+    broken = models.root / NAME / "3"
+    shutil.copytree(models.root / NAME / "2", broken)
+    manifest = broken / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": "2"', '"version": "3"', 1))
+    (broken / "model.txt").write_bytes((broken / "model.txt").read_bytes()[:-500])
+    assert read_bundle(models.root, NAME, "2").manifest.version == "2"
+    top, worker = following(topology, models, embedded, Delivery.EXACTLY_ONCE)
+    servers, source = embedded.bootstrap_servers, worker.input.topic
+
+    with (
+        Driver(top, worker, build_enricher(top, worker)) as driver,
+        Reader(servers, worker.output.topic) as reader,
+    ):
+        models.promote(NAME, "3", why("promote"))
+        driver.until(lambda: "3" in driver.refused)
+        produce(servers, source, good(flights[:100]))
+        reader.until(lambda seen: len(seen) == 100)
+        models.promote(NAME, "2", why("promote"))
+        driver.until(lambda: driver.serving == "2")
+
+    assert {block["model_version"] for block in blocks(reader.records, contracts)} == {"1"}
+
+
+def test_a_bypass_decides_without_the_model_until_it_is_over(
+    broker: AnyBroker,
+    topology: Topology,
+    models: Store,
+    contracts: Catalogue,
+    flights: list[bytes],
+) -> None:
+    """Same schema, the declared fallback, the cause in the block; then the model again."""
+    top, worker = following(topology, models, broker, Delivery.EXACTLY_ONCE)
+    servers, source = broker.bootstrap_servers, worker.input.topic
+    with (
+        Driver(top, worker, build_enricher(top, worker)) as driver,
+        Reader(servers, worker.output.topic) as reader,
+    ):
+        models.bypass(NAME, why("bypass"))
+        driver.until(lambda: driver.bypass == "a test")
+        produce(servers, source, good(flights[:100]))
+        reader.until(lambda seen: len(seen) == 100)
+        models.resume(NAME, why("resume"))
+        driver.until(lambda: driver.bypass is None)
+        produce(servers, source, good(flights[:100]))
+        reader.until(lambda seen: len(seen) == 200)
+
+    found = blocks(reader.records, contracts)
+    assert {
+        (b["fallback"], b["fallback_reason"], b["score"], b["decision"]) for b in found[:100]
+    } == {(True, "bypassed", None, "review")}
+    assert {b["fallback"] for b in found[100:]} == {False}

@@ -1,0 +1,131 @@
+"""`workers models`: what is there, what serves, and changing it. Running workers follow."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from workers.models.store import Aliases, Change, Store
+from workers.topology import load
+
+app = typer.Typer(no_args_is_help=True, help="List, promote, roll back and bypass models.")
+TopologyFile = Annotated[
+    Path, typer.Option("--topology", "-t", help="The topology file.", show_default=True)
+]
+DEFAULT_TOPOLOGY = Path("topology.yaml")
+Model = Annotated[str, typer.Argument(help="The model's name.")]
+Why = Annotated[str, typer.Option("--why", help="For the history; whoever looks later asks.")]
+Who = Annotated[str | None, typer.Option("--who", help="Default: the user of this shell.")]
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Target(StrEnum):
+    """What a version may be promoted to."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+
+
+def _store(topology: Path) -> Store:
+    return Store(load(topology).models.directory)
+
+
+def _change(did: str, why: str, who: str | None) -> Change:
+    now = datetime.datetime.now(datetime.UTC)
+    return Change(when=now, who=who or getpass.getuser(), why=why, did=did)
+
+
+def _say(name: str, made: Aliases) -> None:
+    stand = {a: made.version(a) for a in ("champion", "challenger", "previous")}
+    shown = ", ".join(f"{alias} {version}" for alias, version in stand.items() if version)
+    bypassed = "; BYPASSED: decisions are the fallback" if made.bypass else ""
+    print(f"{name}: {shown or 'no alias'}{bypassed}")
+
+
+@app.command("list", epilog="Example: workers models list --output json")
+def list_(
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    output: Annotated[Output, typer.Option(help="Table or JSON.")] = Output.TABLE,
+) -> None:
+    """Show models, their versions and what the aliases stand for."""
+    store = _store(topology)
+    found = {name: (store.versions(name), store.aliases(name)) for name in store.names()}
+    if output is Output.JSON:
+        listed = {
+            name: {"versions": versions, **aliases.model_dump(mode="json", exclude={"history"})}
+            for name, (versions, aliases) in found.items()
+        }
+        print(json.dumps(listed, indent=2))
+        return
+    table = Table("model", "versions", "champion", "challenger", "previous", "bypass")
+    for name, (versions, aliases) in found.items():
+        stand = [aliases.champion, aliases.challenger, aliases.previous]
+        bypass = aliases.bypass.why if aliases.bypass else ""
+        table.add_row(name, ", ".join(versions), *(each or "" for each in stand), bypass)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@app.command(epilog="Example: workers models history flight-delay")
+def history(name: Model, *, topology: TopologyFile = DEFAULT_TOPOLOGY) -> None:
+    """Show who changed what, when and why; the newest last."""
+    for entry in _store(topology).aliases(name).history:
+        print(f"{entry.when:%Y-%m-%d %H:%M:%SZ}  {entry.who}  {entry.did}: {entry.why}")
+
+
+@app.command(epilog="Example: workers models promote flight-delay 2 --why 'AUC 0.915'")
+def promote(
+    name: Model,
+    version: Annotated[str, typer.Argument(help="The version.")],
+    *,
+    why: Why,
+    who: Who = None,
+    to: Annotated[Target, typer.Option(help="The alias.")] = Target.CHAMPION,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """Let an alias stand for a version. It is proven first, and again by every worker."""
+    from workers.wiring import prove
+
+    loaded = load(topology)
+    prove(loaded, name, version)
+    change = _change(f"promote {version} to {to}", why, who)
+    _say(name, Store(loaded.models.directory).promote(name, version, change, to.value))
+
+
+@app.command(epilog="Example: workers models rollback flight-delay --why 'late rate doubled'")
+def rollback(
+    name: Model, *, why: Why, who: Who = None, topology: TopologyFile = DEFAULT_TOPOLOGY
+) -> None:
+    """Champion and previous change places."""
+    _say(name, _store(topology).rollback(name, _change("rollback", why, who)))
+
+
+@app.command(epilog="Example: workers models bypass flight-delay --why 'incident 1234'")
+def bypass(
+    name: Model, *, why: Why, who: Who = None, topology: TopologyFile = DEFAULT_TOPOLOGY
+) -> None:
+    """Decide without the model: every event gets the declared fallback decision."""
+    _say(name, _store(topology).bypass(name, _change("bypass", why, who)))
+
+
+@app.command(epilog="Example: workers models resume flight-delay --why 'incident 1234 is over'")
+def resume(
+    name: Model, *, why: Why, who: Who = None, topology: TopologyFile = DEFAULT_TOPOLOGY
+) -> None:
+    """Decide with the model again."""
+    _say(name, _store(topology).resume(name, _change("resume", why, who)))
