@@ -172,10 +172,21 @@ class Enricher:
             "decision": decided,
             "fallback": np.zeros(count, dtype=bool) if failed is None else failed,
             "fallback_reason": None if failed is None else [reason if f else None for f in failed],
-            "reasons": [[]] * count,
+            "reasons": self._reasons(scored, keep, decided),
             "scored_at": np.full(count, batch.now),
         }
         return self._block.encode(columns, count)
+
+    def _reasons(self, scored: Scored, keep: list[int], decided: list[str]) -> list[Any]:
+        none: list[Any] = [[]] * len(keep)
+        if scored.matrix is None or self.model.manifest.reasons is None:
+            return none
+        asked = ["" if i in scored.failed else d for i, d in zip(keep, decided, strict=True)]
+        try:
+            return self.model.reasons(scored.matrix[keep], asked)
+        except Exception:  # noqa: BLE001  a decision without its reasons is still the decision
+            # That they can be had at all was proven with the golden rows.
+            return none
 
     def _decided(self, scored: Scored, keep: Sequence[int]) -> list[str]:
         names = self.model.decisions

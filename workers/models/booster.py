@@ -39,3 +39,13 @@ class Booster:
         # num_threads is always given: otherwise OpenMP takes every core of the machine.
         scores = self._booster.predict(matrix, num_threads=self._threads)
         return np.asarray(scores, dtype=np.float64)
+
+    def contributions(self, matrix: Matrix) -> Matrix:
+        """What each feature adds to a row's raw score, and in the last column what all rows have.
+
+        Exact Shapley values of the trees (Lundberg et al., TreeSHAP); a row's sum is its raw score.
+        """
+        if not len(matrix):
+            return np.empty((0, len(self.feature_names) + 1))
+        found = self._booster.predict(matrix, pred_contrib=True, num_threads=self._threads)
+        return np.asarray(found, dtype=np.float64)

@@ -22,6 +22,7 @@ from workers.models.bundle import (
     Golden,
     GoldenRow,
     Manifest,
+    Reasons,
     describe_file,
     read_bundle,
 )
@@ -42,6 +43,7 @@ class Recipe:
     decisions: Decisions
     description: str = ""
     owner: str = ""
+    reasons: Reasons | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -99,5 +101,6 @@ def _manifest(folder: Path, recipe: Recipe) -> Manifest:
         golden=describe_file(folder / "golden.json"),
         features=recipe.features,
         decisions=recipe.decisions,
+        reasons=recipe.reasons,
         metrics=recipe.metrics,
     )

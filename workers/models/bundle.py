@@ -88,6 +88,23 @@ class Decisions(_Part):
         return self
 
 
+class Reasons(_Part):
+    """Why a decision was made: the features, or groups of them, that moved the score most."""
+
+    decisions: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        description="decisions that are given reasons; each costs over a hundred predictions"
+    )
+    top: Annotated[int, Field(ge=1, le=20)] = 3
+    codes: dict[str, Name] = Field(
+        default_factory=dict,
+        description="code of a feature; features with one code are one reason; without a code a "
+        "feature's name is its code",
+    )
+    rows_per_batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=200, description="the budget: later rows of a batch get no reasons"
+    )
+
+
 class ContractRef(_Part):
     """The contract version whose fields the features read."""
 
@@ -109,6 +126,7 @@ class Manifest(_Part):
     golden: FileEntry
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
     decisions: Decisions
+    reasons: Reasons | None = None
     score_range: tuple[float, float] = (0.0, 1.0)
     metrics: dict[str, float] = Field(default_factory=dict)
 
@@ -119,7 +137,19 @@ class Manifest(_Part):
             raise ValueError("a feature is listed twice")
         if self.decisions.bands[0].since > self.score_range[0]:
             raise ValueError("the first band must begin at the bottom of score_range")
+        if self.reasons is not None:
+            _hold_reasons(self.reasons, names, [band.decision for band in self.decisions.bands])
         return self
+
+
+def _hold_reasons(reasons: Reasons, features: list[str], decisions: list[str]) -> None:
+    """Raise ValueError where reasons name what is not there."""
+    for what, named, known in (
+        ("codes", set(reasons.codes), set(features)),
+        ("decisions", set(reasons.decisions), set(decisions)),
+    ):
+        if unknown := sorted(named - known):
+            raise ValueError(f"reasons.{what}: there is no {', '.join(unknown)}")
 
 
 class GoldenRow(_Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from workers.errors import ModelError, Reject, Verdict
-from workers.models.booster import Booster
-from workers.models.bundle import Bundle, Manifest
+from workers.models.booster import Booster, Matrix
+from workers.models.bundle import Bundle, Manifest, Reasons
 from workers.models.features import Features
 
 
@@ -26,6 +27,11 @@ class Scored:
     bands: npt.NDArray[np.intp]
     rejections: dict[int, Reject]
     failed: dict[int, str]
+    matrix: Matrix | None = None
+
+
+Reason = dict[str, str | float]
+"""`code` and `contribution`, as the block has them."""
 
 
 class Model:
@@ -43,6 +49,8 @@ class Model:
             raise ModelError(f"{self._booster.outputs} scores a row; one is needed")
         self.features = Features(bundle.manifest.features, columns=self._booster.feature_names)
         self.decisions = [band.decision for band in bundle.manifest.decisions.bands]
+        self._reasons = bundle.manifest.reasons
+        self._codes, self._groups = _groups(self._reasons, self._booster.feature_names)
         self._starts = np.array([band.since for band in bundle.manifest.decisions.bands])
 
     def score(self, table: pa.RecordBatch) -> Scored:
@@ -64,7 +72,39 @@ class Model:
             failed.setdefault(row, "the score is not a number in the declared range")
             scores[row] = np.nan
         bands = np.searchsorted(self._starts, np.nan_to_num(scores, nan=low), side="right") - 1
-        return Scored(scores, np.maximum(bands, 0), featured.rejections, failed)
+        bands = np.maximum(bands, 0)
+        return Scored(scores, bands, featured.rejections, failed, featured.matrix)
+
+    def reasons(self, matrix: Matrix, decided: Sequence[str]) -> list[list[Reason]]:
+        """The strongest contributions of each row whose decision asks for them, within the budget.
+
+        `matrix` has a row for each of `decided`. Contributions of one code are added up.
+        """
+        found: list[list[Reason]] = [[] for _ in decided]
+        if self._reasons is None:
+            return found
+        asked = [row for row, name in enumerate(decided) if name in self._reasons.decisions]
+        asked = asked[: self._reasons.rows_per_batch]
+        shares = self._booster.contributions(matrix[asked])[:, :-1] @ self._groups
+        strongest = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, : self._reasons.top]
+        for place, row in enumerate(asked):
+            found[row] = [
+                {"code": self._codes[code], "contribution": float(shares[place, code])}
+                for code in strongest[place].tolist()
+                if shares[place, code] != 0
+            ]
+        return found
+
+
+def _groups(reasons: Reasons | None, features: Sequence[str]) -> tuple[list[str], Matrix]:
+    """Codes, and a matrix that adds up the columns of each: a row a feature, a column a code."""
+    named = {} if reasons is None else reasons.codes
+    of_feature = [named.get(feature, feature) for feature in features]
+    codes = list(dict.fromkeys(of_feature))
+    matrix = np.zeros((len(features), len(codes)))
+    for row, code in enumerate(of_feature):
+        matrix[row, codes.index(code)] = 1
+    return codes, matrix
 
 
 def bypassed(rows: int) -> Scored:

@@ -103,6 +103,9 @@ def _score(model: Any, decoder: Decoder, datums: list[bytes]) -> list[list[Any]]
     if scored.rejections:
         row, reject = next(iter(scored.rejections.items()))
         raise ModelError(f"golden row {row}: {reject}")
+    if scored.matrix is not None:
+        # That reasons can be had is part of the proof; nothing is compared.
+        model.reasons(scored.matrix, [model.decisions[band] for band in scored.bands.tolist()])
     return [
         [None if math.isnan(score) else score, model.decisions[band]]
         for score, band in zip(scored.scores.tolist(), scored.bands.tolist(), strict=True)
