@@ -16,6 +16,7 @@ from workers.contracts.schema import Schema
 from workers.errors import ModelError
 from workers.models.bundle import (
     Bundle,
+    Calibration,
     ContractRef,
     Decisions,
     Feature,
@@ -43,6 +44,7 @@ class Recipe:
     decisions: Decisions
     description: str = ""
     owner: str = ""
+    calibration: Calibration | None = None
     reasons: Reasons | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -101,6 +103,7 @@ def _manifest(folder: Path, recipe: Recipe) -> Manifest:
         golden=describe_file(folder / "golden.json"),
         features=recipe.features,
         decisions=recipe.decisions,
+        calibration=recipe.calibration,
         reasons=recipe.reasons,
         metrics=recipe.metrics,
     )

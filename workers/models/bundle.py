@@ -88,6 +88,38 @@ class Decisions(_Part):
         return self
 
 
+class Platt(_Part):
+    """Calibrated score = 1 / (1 + exp(-(slope * logit(score) + intercept))); Platt 1999."""
+
+    method: Literal["platt"]
+    slope: Annotated[float, Field(gt=0)]
+    intercept: float
+
+
+class Isotonic(_Part):
+    """Calibrated score by straight lines between points, constant beyond them.
+
+    Zadrozny and Elkan 2002: a step function that never falls, fitted by pool-adjacent-violators.
+    """
+
+    method: Literal["isotonic"]
+    scores: Annotated[tuple[float, ...], Field(min_length=2, max_length=10_000)]
+    calibrated: Annotated[tuple[float, ...], Field(min_length=2, max_length=10_000)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if len(self.scores) != len(self.calibrated):
+            raise ValueError("`scores` and `calibrated` have one entry a point, both")
+        if list(self.scores) != sorted(set(self.scores)):
+            raise ValueError("`scores` must ascend, each its own")
+        if list(self.calibrated) != sorted(self.calibrated):
+            raise ValueError("`calibrated` may not fall")
+        return self
+
+
+Calibration = Annotated[Platt | Isotonic, Field(discriminator="method")]
+
+
 class Reasons(_Part):
     """Why a decision was made: the features, or groups of them, that moved the score most."""
 
@@ -126,6 +158,7 @@ class Manifest(_Part):
     golden: FileEntry
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
     decisions: Decisions
+    calibration: Calibration | None = None
     reasons: Reasons | None = None
     score_range: tuple[float, float] = (0.0, 1.0)
     metrics: dict[str, float] = Field(default_factory=dict)

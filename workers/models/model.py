@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from workers.errors import ModelError, Reject, Verdict
 from workers.models.booster import Booster, Matrix
-from workers.models.bundle import Bundle, Manifest, Reasons
+from workers.models.bundle import Bundle, Calibration, Isotonic, Manifest, Platt, Reasons
 from workers.models.features import Features
 
 
@@ -62,7 +62,8 @@ class Model:
         failed: dict[int, str] = {}
         rows = np.flatnonzero(good)
         try:
-            scores[rows] = self._booster.predict(featured.matrix[rows])
+            raw = self._booster.predict(featured.matrix[rows])
+            scores[rows] = calibrated(raw, self.manifest.calibration)
         except Exception as error:  # noqa: BLE001  # whatever LightGBM raises, the policy decides
             failed = dict.fromkeys(rows.tolist(), f"predict failed: {type(error).__name__}")
         low, high = self.manifest.score_range
@@ -94,6 +95,22 @@ class Model:
                 if shares[place, code] != 0
             ]
         return found
+
+
+def calibrated(
+    scores: npt.NDArray[np.float64], calibration: Calibration | None
+) -> npt.NDArray[np.float64]:
+    """Scores as the bundle's calibration maps them; NaN stays NaN."""
+    match calibration:
+        case None:
+            return scores
+        case Platt():
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                logit = np.log(scores) - np.log1p(-scores)
+                found = 1 / (1 + np.exp(-(calibration.slope * logit + calibration.intercept)))
+            return np.asarray(found, dtype=np.float64)
+        case Isotonic():
+            return np.interp(scores, calibration.scores, calibration.calibrated)
 
 
 def _groups(reasons: Reasons | None, features: Sequence[str]) -> tuple[list[str], Matrix]:
