@@ -1,0 +1,81 @@
+"""Events of a file as datums of one contract version, in batches."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workers.contracts.schema import Schema
+from workers.errors import Halt
+
+BATCH = 4_000
+
+
+class FileFault(Halt):
+    """The file cannot be read as events of the contract; names the place."""
+
+
+def datums_of(file: Path, schema: Schema) -> Iterator[list[bytes]]:
+    """Batches of bare datums of `schema`, from an Avro container or a Parquet file.
+
+    A container's records are resolved to `schema` as Avro says; Parquet's columns go by name.
+
+    Raises:
+        FileFault: it is neither, damaged, or an event does not fit the contract; names which.
+    """
+    batch: list[bytes] = []
+    number = 0
+    try:
+        for event in _events(file, schema):
+            stream = io.BytesIO()
+            fastavro.schemaless_writer(stream, schema.parsed, event, strict_allow_default=True)
+            batch.append(stream.getvalue())
+            number += 1
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    except (OSError, ValueError, TypeError, KeyError, EOFError, pa.ArrowException) as error:
+        place = f"{file}: event {number + 1}"
+        raise FileFault(f"{place}: not an event of {schema.full_name}: {error}") from error
+    if batch:
+        yield batch
+
+
+def _events(file: Path, schema: Schema) -> Iterator[dict[str, Any]]:
+    match file.suffix:
+        case ".avro":
+            with file.open("rb") as opened:
+                records: Iterable[Any] = fastavro.reader(opened, schema.parsed)
+                yield from records
+        case ".parquet":
+            with pq.ParquetFile(file) as opened_parquet:
+                for table in opened_parquet.iter_batches(BATCH):
+                    yield from table.to_pylist()
+        case other:
+            raise FileFault(f"{file}: {other or 'no ending'}: events come as .avro or .parquet")
+
+
+def write_container(file: Path, schema: Schema, values: Iterable[bytes]) -> int:
+    """Write bare datums of `schema` as an Avro container, whole or not at all; how many."""
+    count = 0
+
+    def events() -> Iterator[Any]:
+        nonlocal count
+        for value in values:
+            count += 1
+            yield fastavro.schemaless_reader(io.BytesIO(value), schema.parsed, None)
+
+    made = file.with_name(f".{file.name}.new")
+    try:
+        with made.open("wb") as opened:
+            fastavro.writer(opened, schema.parsed, events(), codec="deflate")
+        made.replace(file)
+    finally:
+        made.unlink(missing_ok=True)
+    return count
