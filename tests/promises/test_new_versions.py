@@ -173,6 +173,42 @@ def test_however_the_registry_is_down(embedded: EmbeddedBroker, outage: Outage, 
     outage.play(embedded, Delivery.EXACTLY_ONCE, mood)
 
 
+@pytest.mark.kafka
+@pytest.mark.faults
+def test_held_partitions_move_with_the_group(
+    kafka: RealKafka, delivery: Delivery, outage: Outage
+) -> None:
+    """A member joins and one leaves while a partition is held: each record once, in order."""
+    top, worker = isolated(outage.topology, pick(outage.topology, None), kafka, delivery=delivery)
+    servers, topics = kafka.bootstrap_servers, (worker.output.topic, worker.dead_letter.topic)
+    enrichers = [bound(top, worker, outage.bundle) for _ in range(2)]
+    outage.registry.mood = status(500)
+    sent = mixed(outage.contracts, outage.second, outage.flights)
+    produce(servers, worker.input.topic, sent)
+
+    first = Driver(top, worker, enrichers[0], slot=0)
+    with Reader(servers, *topics) as reader, Driver(top, worker, enrichers[1], slot=1) as second:
+        first.start()
+        held = (first.loop, second.loop)
+        reader.until(lambda seen: len(seen) == 140)
+        first.until(lambda: any(0 in loop.stopped_partitions for loop in held))
+        first.until(lambda: all(loop.partitions for loop in held))
+        first.stop()
+        second.until(lambda: len(second.loop.partitions) == 4)
+        second.until(lambda: 0 in second.loop.stopped_partitions)
+        outage.registry.restart()
+        for entry in released(outage.second):
+            register(outage.registry, entry)
+        outage.registry.mood = None
+        reader.until(lambda seen: len(seen) >= 160)
+        reader.read(0.5)
+
+    assert {record.topic for record in reader.records} == {worker.output.topic}
+    assert len(reader.records) == 160
+    of_first = [r for r in reader.records if r.value and r.value.startswith(frame(DERIVED))]
+    assert [int(r.header("place")) for r in of_first] == list(range(20, 40))
+
+
 def test_an_id_that_the_registry_denies_twice_is_a_dead_letter(
     broker: AnyBroker,
     by_registry: Topology,
