@@ -109,8 +109,14 @@ def load_model(
         )
     bundle = read_bundle(store.root, worker.model.name, chosen)
     built = bundle.manifest.contract
-    if (found := contracts.versions(built.subject).get(built.version)) is not None:
-        verify(bundle, found.schema)
+    found = contracts.versions(built.subject).get(built.version)
+    if found is None:
+        # Without its contract nothing can be proven, and what is not proven is not loaded.
+        raise ModelError(
+            f"model {worker.model.name} version {chosen} is built for {built.subject} version "
+            f"{built.version}, which is not among the contracts"
+        )
+    verify(bundle, found.schema)
     return Model(bundle, threads=worker.score_threads)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import io
+import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import pytest
 from tests.conftest import ROOT
 from tests.traffic import good
 from workers.contracts.catalogue import Catalogue
+from workers.errors import ModelError
 from workers.models.build import Recipe, build
 from workers.models.bundle import Bundle, Decisions, read_bundle
+from workers.models.model import Model
 from workers.models.store import Change, Store
 from workers.testing import (
     Driver,
@@ -29,7 +33,7 @@ from workers.testing import (
 )
 from workers.topology import Delivery, Topology, Worker
 from workers.topology.worker import ModelRef
-from workers.wiring import build_enricher, pick
+from workers.wiring import build_enricher, load_model, pick
 
 AnyBroker = EmbeddedBroker | RealKafka
 NAME = "flight-delay"
@@ -187,3 +191,33 @@ def test_a_bypass_decides_without_the_model_until_it_is_over(
         (b["fallback"], b["fallback_reason"], b["score"], b["decision"]) for b in found[:100]
     } == {(True, "bypassed", None, "review")}
     assert {b["fallback"] for b in found[100:]} == {False}
+
+
+def test_a_bypass_holds_beside_a_model_that_does_not_fit(
+    topology: Topology, models: Store, bundle: Bundle, flights: list[bytes]
+) -> None:
+    """The model before goes on to be the one that is bypassed."""
+    worker = pick(topology, None)
+    enricher = build_enricher(topology, worker)
+    other = bundle.manifest.model_copy(
+        update={"contract": bundle.manifest.contract.model_copy(update={"version": 9})}
+    )
+
+    with pytest.raises(ModelError, match="version 9"):
+        enricher.serve(Model(replace(bundle, manifest=other)), "an incident")
+
+    assert enricher.bypass == "an incident"
+    assert enricher.model.manifest.contract.version == 1
+
+
+def test_what_cannot_be_proven_is_not_loaded(
+    topology: Topology, models: Store, contracts: Catalogue
+) -> None:
+    """The contract it is built for is not there: no child could score its golden rows."""
+    manifest = models.root / NAME / "2" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["contract"]["version"] = 9
+    manifest.write_text(json.dumps(document))
+
+    with pytest.raises(ModelError, match="flights-value version 9"):
+        load_model(models, pick(topology, None), contracts, "2")

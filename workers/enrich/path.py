@@ -67,15 +67,16 @@ class Enricher:
         """Go on with this model; or, while `bypass` says why, with its fallback decision alone.
 
         Raises:
-            ContractError: as `Binding`; everything stays as it was.
-            ModelError: as `Binding`; everything stays as it was.
+            ContractError: as `Binding`; the model stays as it was, the bypass is taken.
+            ModelError: as `Binding`; the model stays as it was, the bypass is taken.
         """
+        # First of all: it must hold even where the model beside it does not fit.
+        self.bypass = bypass
         if model is not self.model:
             contracts, built = self.binding.contracts, model.manifest.contract
             binding = Binding(self.policy, contracts, model.features, built)
             self.model, self.binding = model, binding
             self._sorter = Sorter(self.policy, binding)
-        self.bypass = bypass
 
     def enrich(self, batch: Batch) -> Outcomes:
         """Account for every row of the batch.
