@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -120,6 +121,20 @@ def test_the_commands_change_what_serves(tmp_path: Path) -> None:
     assert code != 0
     assert "manifest.json" in text
     assert "no previous version" in models(tmp_path, "rollback", NAME, *said)[1]
+    assert "golden rows reproduced" in models(tmp_path, "check", NAME, "1")[1]
+    shown = json.loads(models(tmp_path, "show", NAME, "--output", "json")[1])
+    assert (shown["version"], len(shown["features"])) == ("1", 13)
+    assert "departure_delay" in models(tmp_path, "show", NAME)[1]
+    other = tmp_path / "models" / NAME / "2"
+    shutil.copytree(tmp_path / "models" / NAME / "1", other)
+    document = json.loads((other / "manifest.json").read_text())
+    changed = {
+        **document,
+        "version": "2",
+        "decisions": {**document["decisions"], "fallback": "late"},
+    }
+    (other / "manifest.json").write_text(json.dumps(changed))
+    assert '+  "fallback": "late"' in models(tmp_path, "diff", NAME, "1", "2")[1]
     listed = models(tmp_path, "history", NAME)[1].splitlines()
     assert [line.partition("me  ")[2] for line in listed] == [
         "promote 1 to champion: a test",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import getpass
 import json
 import sys
@@ -14,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from workers.errors import ModelError
+from workers.models.bundle import read_bundle
 from workers.models.store import Aliases, Change, Store
 from workers.topology import load
 
@@ -79,6 +82,70 @@ def list_(
         bypass = aliases.bypass.why if aliases.bypass else ""
         table.add_row(name, ", ".join(versions), *(each or "" for each in stand), bypass)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@app.command(epilog="Example: workers models show flight-delay 2 --output json")
+def show(
+    name: Model,
+    version: Annotated[str | None, typer.Argument(help="Default: champion, else newest.")] = None,
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    output: Annotated[Output, typer.Option(help="Table or JSON.")] = Output.TABLE,
+) -> None:
+    """Show what a version is: contract, features, decisions, metrics, owner."""
+    store = _store(topology)
+    manifest = read_bundle(store.root, name, version or _usual(store, name)).manifest
+    document = manifest.model_dump(mode="json")
+    if output is Output.JSON:
+        print(json.dumps(document, indent=2))
+        return
+    table = Table(title=f"{name} version {manifest.version}", show_header=False)
+    for key, value in document.items():
+        table.add_row(key, json.dumps(value, indent=1) if isinstance(value, dict) else str(value))
+    table.columns[1].overflow = "fold"
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _usual(store: Store, name: str) -> str:
+    versions = store.versions(name)
+    if not versions:
+        raise ModelError(f"no model {name}; there are {', '.join(store.names()) or 'none'}")
+    return store.aliases(name).champion or versions[-1]
+
+
+@app.command(epilog="Example: workers models check flight-delay 2")
+def check(
+    name: Model,
+    version: Annotated[str, typer.Argument(help="The version.")],
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """Prove a version as workers will: files, contract, features, golden rows."""
+    from workers.wiring import prove
+
+    prove(load(topology), name, version)
+    print(f"{name} version {version}: fits its workers, golden rows reproduced")
+
+
+@app.command(epilog="Example: workers models diff flight-delay 1 2")
+def diff(
+    name: Model,
+    old: Annotated[str, typer.Argument(help="A version.")],
+    new: Annotated[str, typer.Argument(help="Another.")],
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """Show what two versions' manifests say otherwise, as a unified diff."""
+    root = _store(topology).root
+    before, after = (
+        json.dumps(
+            read_bundle(root, name, version).manifest.model_dump(mode="json"), indent=1
+        ).splitlines()
+        for version in (old, new)
+    )
+    names = (f"version {old}", f"version {new}")
+    lines = difflib.unified_diff(before, after, *names, lineterm="")
+    print("\n".join(lines))
 
 
 @app.command(epilog="Example: workers models history flight-delay")
