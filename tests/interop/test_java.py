@@ -11,6 +11,7 @@ from typing import Any
 
 import fastavro
 import pytest
+from confluent_kafka import Producer
 
 from tests.enrich.test_evolution import encoded, events
 from tests.interop.place import Place
@@ -111,14 +112,27 @@ def flown(place: Place, flights: list[bytes]) -> list[dict[str, Any]]:
     return items + [{**items[0], **extreme} for extreme in EXTREMES]
 
 
+def aborted(place: Place) -> None:
+    """Leave a record that is no event in the output, in a transaction that was aborted."""
+    servers, topic = place.kafka.bootstrap_servers, place.worker.output.topic
+    config = {"bootstrap.servers": servers, "transactional.id": f"aborts-{topic}", "log_level": 0}
+    producer = Producer(config)
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"never committed")
+    assert producer.flush(30) == 0
+    producer.abort_transaction(30)
+
+
 def test_a_java_consumer_reads_every_value_as_fastavro_does(
     place: Place, flights: list[bytes], java: tuple[str, ...]
 ) -> None:
-    """Two versions: kinds and values, nulls, enums, instants, doubles bit for bit."""
+    """Committed ones only: nulls, enums, instants as longs, doubles bit for bit; two versions."""
     before = flown(place, flights[:COUNT])
     after = [{**item, "gate": "B7", "legs": LEGS} for item in before[1:]]
     after.append({**before[0], "gate": None, "legs": []})
     sent = place.framed(place.version(1), before) + place.framed(place.version(2), after)
+    aborted(place)
 
     records = place.enriched(sent).records
 
