@@ -67,6 +67,7 @@ class Scripted:
         self.sought: list[tuple[int, int]] = []
         self.begun: list[tuple[int, int]] = []
         self.unanswered = False
+        self.paused: set[int] = set()
         self.assign: Callable[[Any, list[TopicPartition]], None]
         self.revoke: Callable[[Any, list[TopicPartition]], None]
 
@@ -111,11 +112,13 @@ class Scripted:
         """Accepted: what has an offset begins there."""
         self.begun.extend((place.partition, place.offset) for place in given)
 
-    def pause(self, _: list[TopicPartition]) -> None:
-        """Accepted."""
+    def pause(self, given: list[TopicPartition]) -> None:
+        """Remembered beyond the assignment, as librdkafka does."""
+        self.paused |= {place.partition for place in given}
 
-    def resume(self, _: list[TopicPartition]) -> None:
+    def resume(self, given: list[TopicPartition]) -> None:
         """Accepted."""
+        self.paused -= {place.partition for place in given}
 
 
 def places(*partitions: int) -> list[TopicPartition]:
@@ -257,6 +260,27 @@ def test_a_partition_of_another_member_is_not_stopped(source: Source, client: Sc
     source.stop(1, "because")
 
     assert source.stopped == {1: "because"}
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_left_us_paused_is_read_when_it_comes_back(
+    source: Source, client: Scripted, answered: bool
+) -> None:
+    """Held, stopped, or idled over: the client remembers the pause, and it would stand still."""
+
+    def leave() -> list[Record]:
+        client.revoke(None, places(0))
+        return []
+
+    client.steps = [leave]
+    source.idle(0.05)
+    source.hold(1, 4, "because")
+    client.revoke(None, places(1))
+
+    client.unanswered = not answered
+    client.assign(None, places(0, 1))
+
+    assert client.paused == set()
 
 
 def test_rows_of_a_stopped_partition_are_left_out(source: Source, client: Scripted) -> None:

@@ -311,6 +311,10 @@ class Source:
         except (KafkaException, Retry) as error:
             # The client assigns by itself then, and says where it found no offset.
             self._journal.warn(Event.UNWELL, why=str(error))
+        # The client remembers a pause beyond the assignment: what left us paused, because it was
+        # held or we idled, would come back to stand still for ever.
+        with suppress(KafkaException):
+            self._consumer.resume(self._partitions(numbers))
 
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.before_revoke()
