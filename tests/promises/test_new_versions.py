@@ -84,13 +84,13 @@ def mixed(
     """40 records in each of four partitions; in `new_in` the 21st and on are of version 2."""
     first = contracts.versions("flights-value")[1].schema
     newer = encoded(second, [{**event, "gate": "B7"} for event in events(first, flights[:40])])
-    sent = []
+    sent = list[Sent]()
     for partition in range(4):
         for place in range(40):
             is_new = partition in new_in and place >= 20
             value = frame(NEW) + newer[place] if is_new else frame(1) + flights[place]
-            key, headers = b"of %d" % partition, [("place", b"%d" % place)]
-            sent.append(Sent(value, key, headers, partition=partition))
+            key = b"of %d" % partition
+            sent.append(Sent(value, key, [("place", b"%d" % place)], partition=partition))
     return sent
 
 
