@@ -54,7 +54,7 @@ def broken(datum: bytes) -> list[Sent]:
 
 def ids(records: Iterable[OutRecord], contracts: Catalogue) -> list[str]:
     """The decision ids of enriched events, in the order read; tombstones have none."""
-    decoder = Decoder(contracts.versions("flights.enriched-value")[1].schema)
+    decoder = Decoder(contracts.versions("flights.enriched-value")[2].schema)
     datums = [record.value[5:] for record in records if record.value is not None]
     if not datums:
         return []

@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from workers import __version__
 from workers.contracts.catalogue import Catalogue
+from workers.contracts.derive import BLOCK_FIELD
 from workers.contracts.notes import unnoted
 from workers.contracts.opening import open_contracts
 from workers.contracts.resolver import Resolver
@@ -42,7 +43,7 @@ from workers.stream.schemas import Schemas, noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.stream.source import Source
-from workers.topology import Broker, Delivery, Partitioning, Topology, Worker
+from workers.topology import Broker, Delivery, ModelRef, Partitioning, Topology, Worker
 
 
 def pick(topology: Topology, name: str | None) -> Worker:
@@ -88,32 +89,43 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
     resolver.close()
     contracts = resolver.catalogue
     store = Store(topology.models.directory)
-    return Enricher(policy_of(worker), contracts, load_model(store, worker, contracts))
+    loaded = [load_model(store, worker, ref, contracts) for ref in models_of(worker).values()]
+    return Enricher(policy_of(worker), contracts, *loaded)
+
+
+def models_of(worker: Worker) -> dict[str, ModelRef]:
+    """What scores, by block, in the order of the output's fields."""
+    others = {name: block.model for name, block in worker.blocks.items()}
+    return {BLOCK_FIELD: worker.model, **others}
 
 
 def load_model(
-    store: Store, worker: Worker, contracts: Catalogue, version: str | None = None
+    store: Store,
+    worker: Worker,
+    ref: ModelRef,
+    contracts: Catalogue,
+    version: str | None = None,
 ) -> Model:
-    """A version of the worker's model, proven in a child process; by default the one it serves.
+    """A version of a worker's model, proven in a child process; by default the one it serves.
 
     Raises:
         ModelError: there is no such version, it is damaged, or scores its golden rows otherwise.
     """
-    chosen = version or worker.model.version
-    if chosen is None and worker.model.alias is not None:
-        chosen = store.aliases(worker.model.name).version(worker.model.alias)
+    chosen = version or ref.version
+    if chosen is None and ref.alias is not None:
+        chosen = store.aliases(ref.name).version(ref.alias)
     if chosen is None:
         raise ModelError(
-            f"model {worker.model.name} has no {worker.model.alias}; `workers models promote "
-            f"{worker.model.name} VERSION` makes one"
+            f"model {ref.name} has no {ref.alias}; `workers models promote {ref.name} VERSION` "
+            "makes one"
         )
-    bundle = read_bundle(store.root, worker.model.name, chosen)
+    bundle = read_bundle(store.root, ref.name, chosen)
     built = bundle.manifest.contract
     found = contracts.versions(built.subject).get(built.version)
     if found is None:
         # Without its contract nothing can be proven, and what is not proven is not loaded.
         raise ModelError(
-            f"model {worker.model.name} version {chosen} is built for {built.subject} version "
+            f"model {ref.name} version {chosen} is built for {built.subject} version "
             f"{built.version}, which is not among the contracts"
         )
     verify(bundle, found.schema)
@@ -128,14 +140,21 @@ def prove(topology: Topology, name: str, version: str) -> None:
         ModelError: the version is missing, damaged, or does not fit a worker's contracts.
     """
     store = Store(topology.models.directory)
-    served = [w for w in topology.workers.values() if w.model.name == name]
-    if not served:
+    served = {
+        worker.name: [block for block, ref in models_of(worker).items() if ref.name == name]
+        for worker in topology.workers.values()
+    }
+    if not any(served.values()):
         raise ModelError(f"no worker of the topology serves model {name}")
-    for worker in served:
+    for worker in (topology.workers[worker] for worker, blocks in served.items() if blocks):
         resolver = contracts_of(topology, worker)
         resolver.close()
-        model = load_model(store, worker, resolver.catalogue, version)
-        Enricher(policy_of(worker), resolver.catalogue, model)
+        refs, contracts = models_of(worker), resolver.catalogue
+        models = [
+            load_model(store, worker, ref, contracts, version if ref.name == name else None)
+            for ref in refs.values()
+        ]
+        Enricher(policy_of(worker), contracts, *models)
 
 
 def policy_of(worker: Worker) -> Policy:
@@ -147,6 +166,8 @@ def policy_of(worker: Worker) -> Policy:
         decisions_subject=worker.decisions.subject if worker.decisions else None,
         tombstones=worker.tombstones,
         unframed=worker.unframed,
+        blocks=tuple(models_of(worker)),
+        rules={BLOCK_FIELD: worker.rules, **{n: b.rules for n, b in worker.blocks.items()}},
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )
@@ -222,28 +243,37 @@ def build_loop(
     source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
     resolver = contracts_of(topology, worker, journal)
     store = Store(topology.models.directory)
-    follower = Follower(
-        store=store,
-        name=worker.model.name,
-        alias=worker.model.alias,
-        began=enricher.model,
-        load=lambda version: load_model(store, worker, resolver.catalogue, version),
-        poll=worker.model.poll,
-        note=slot_noted(journal),
-    )
+    followers = [
+        _follower(store, worker, ref, resolver, serving.model, journal)
+        for ref, serving in zip(models_of(worker).values(), enricher.servings, strict=True)
+    ]
     loop = Loop(
         worker=worker,
         source=source,
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enricher.enrich,
         schemas=Schemas(resolver, enricher.rebind, source, journal),
-        slot=Slot(follower, enricher.serve, journal),
+        slot=Slot(followers, enricher.serve, journal),
         outgoing=Outgoing(worker, origin),
         clock=clock,
         journal=journal,
         at=at,
     )
     return Running(loop, journal)
+
+
+def _follower(
+    store: Store, worker: Worker, ref: ModelRef, resolver: Resolver, began: Model, journal: Journal
+) -> Follower:
+    return Follower(
+        store=store,
+        name=ref.name,
+        alias=ref.alias,
+        began=began,
+        load=lambda version: load_model(store, worker, ref, resolver.catalogue, version),
+        poll=ref.poll,
+        note=slot_noted(journal),
+    )
 
 
 def _consumer(

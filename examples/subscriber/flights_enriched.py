@@ -1,4 +1,4 @@
-"""Events of flights.enriched-value version 1.
+"""Events of flights.enriched-value version 2.
 
 Written by `workers contracts codegen flights.enriched-value`: do not edit.
 """
@@ -44,7 +44,8 @@ SCHEMA = (
     '"default": null}, {"name": "reasons", "type": {"type": "array", "items": {"type": "record", '
     '"name": "Reason", "fields": [{"name": "code", "type": "string"}, {"name": "contribution", '
     '"type": "double"}]}}, "default": []}, {"name": "scored_at", "type": {"type": "long", '
-    '"logicalType": "timestamp-millis"}}]}}]}'
+    '"logicalType": "timestamp-millis"}}, {"name": "arm", "type": "string", "default": '
+    '"champion"}, {"name": "rule", "type": ["null", "string"], "default": null}]}}]}'
 )
 
 _CONFIG = _pydantic.ConfigDict(frozen=True, serialize_by_alias=True, use_attribute_docstrings=True)
@@ -92,6 +93,14 @@ class Enrichment(_pydantic.BaseModel):
     """Strongest contributions first; empty where none were asked for."""
     scored_at: _pydantic.AwareDatetime
     """When the batch that held the event was scored, UTC."""
+    arm: str = "champion"
+    """The alias whose version decided: champion, or challenger where a canary takes this event's
+    key.
+    """
+    rule: str | None = None
+    """The declared rule that made the decision or changed it; null where the model's, or the
+    fallback, stands.
+    """
 
 
 class FlightEnriched(_pydantic.BaseModel):

@@ -47,7 +47,7 @@ def test_check_says_what_is_served_and_how() -> None:
     assert found["worker"] == "flight-delays"
     assert found["model"] == "flight-delay version 1, golden rows reproduced"
     assert found["contracts"] == (
-        "flights-value version 1: decoded by columns, enriched as flights.enriched-value version 1"
+        "flights-value version 1: decoded by columns, enriched as flights.enriched-value version 2"
     )
 
 

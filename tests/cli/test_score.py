@@ -79,7 +79,7 @@ def test_a_file_is_scored_as_the_stream_is(
     streamed = Enricher(POLICY, contracts, Model(bundle)).enrich(
         batch([frame(1) + datum for datum in datums])
     )
-    output = contracts.versions("flights.enriched-value")[1].schema
+    output = contracts.versions("flights.enriched-value")[2].schema
     with target.open("rb") as file:
         scored: list[Any] = list(fastavro.reader(file))
     for event, (row, value) in zip(scored, sorted(streamed.enriched.items()), strict=True):

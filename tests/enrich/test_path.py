@@ -60,7 +60,7 @@ def enricher(contracts: Catalogue, model: Model) -> Enricher:
 def read(contracts: Catalogue, subject: str, value: bytes | None) -> dict[str, Any]:
     """A framed value as a subscriber with fastavro reads it."""
     assert value is not None
-    registered = contracts.versions(subject)[1]
+    registered = [*contracts.versions(subject).values()][-1]
     assert value[:5] == registered.frame
     stream = io.BytesIO(value[5:])
     event = fastavro.schemaless_reader(stream, registered.schema.parsed, None)
@@ -89,7 +89,7 @@ def test_an_enriched_event_is_the_event_and_the_block(
     assert 0 <= block["score"] <= 1
     assert (block["fallback"], block["fallback_reason"]) == (False, None)
     assert block["scored_at"].timestamp() == 1_700_000_000
-    assert read(contracts, "flights.decisions-value", outcomes.decisions[17]) == block
+    assert read(contracts, "flights.decisions-value", outcomes.decisions[17][0]) == block
     assert len(outcomes.decided) == 4000
 
 

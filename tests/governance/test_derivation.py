@@ -62,18 +62,18 @@ def test_a_new_input_version_gets_its_enriched_schema(checkout: Path) -> None:
 
     code, text = workers(checkout, "derive", "--check")
     assert code == 1
-    assert "flights.enriched-value version 2, from input version 2" in text
-    assert not (checkout / "schemas" / "flights.enriched-value" / "v2.avsc").exists()
+    assert "flights.enriched-value version 3, from input version 2" in text
+    assert not (checkout / "schemas" / "flights.enriched-value" / "v3.avsc").exists()
     assert workers(checkout, "derive")[0] == 0
     assert workers(checkout, "derive", "--check")[0] == 0
 
     found = read_directory(checkout / "schemas").catalogue
-    source, output = found.versions("flights-value")[2], found.versions("flights.enriched-value")[2]
+    source, output = found.versions("flights-value")[2], found.versions("flights.enriched-value")[3]
     assert is_derived(output.schema, source.schema, enrichment_block())
-    assert output.id == 202
+    assert output.id == 203
     done = CliRunner().invoke(app, ["check", "--topology", str(checkout / "topology.yaml")])
     assert done.exit_code == 0
-    assert "enriched as flights.enriched-value version 2" in " ".join(done.output.split())
+    assert "enriched as flights.enriched-value version 3" in " ".join(done.output.split())
 
 
 def test_a_draft_follows_its_input_and_a_released_version_does_not_change(checkout: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_draft_follows_its_input_and_a_released_version_does_not_change(checko
     draft(checkout, GATE, BELT)
     assert workers(checkout, "derive", "--check")[0] == 1
     assert workers(checkout, "derive")[0] == 0
-    output = checkout / "schemas" / "flights.enriched-value" / "v2.avsc"
+    output = checkout / "schemas" / "flights.enriched-value" / "v3.avsc"
     assert "belt" in output.read_text()
 
     code, text = workers(checkout, "release")
@@ -93,7 +93,7 @@ def test_a_draft_follows_its_input_and_a_released_version_does_not_change(checko
     code, text = workers(checkout, "derive", "--check")
     assert code == 2
     assert "is released and may not change" in text
-    assert "v3.avsc" in text
+    assert "v4.avsc" in text
 
 
 def test_a_breaking_version_is_not_released(checkout: Path) -> None:

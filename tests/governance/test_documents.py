@@ -64,6 +64,7 @@ def test_a_page_says_what_a_reader_must_know() -> None:
         "isolation.level=read_committed",
         "| Drop duplicates by | `enrichment.decision_id`",
         "id 101 is version 1",
+        "102 is version 2",
         "| Retention | 7d |",
         "`FULL_TRANSITIVE`",
         "[flights](flights.md) → worker `flight-delays` → model `flight-delay` version 1",

@@ -80,12 +80,12 @@ def test_the_block_carries_them_and_the_score_is_the_same(
     plain = Enricher(POLICY, contracts, Model(bundle))
     asked = Enricher(POLICY, contracts, Model(with_reasons(bundle, decisions=["late"], top=3)))
     values = [frame(1) + datum for datum in flights[:500]]
-    schema = contracts.versions("flights.decisions-value")[1].schema
+    schema = contracts.versions("flights.decisions-value")[2].schema
 
     def blocks(enricher: Enricher) -> list[dict[str, Any]]:
         decisions = enricher.enrich(batch(values)).decisions
         return [
-            dict(fastavro.schemaless_reader(io.BytesIO(decisions[row][5:]), schema.parsed, None))
+            dict(fastavro.schemaless_reader(io.BytesIO(decisions[row][0][5:]), schema.parsed, None))
             for row in range(500)
         ]
 

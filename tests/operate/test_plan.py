@@ -424,7 +424,7 @@ def test_the_registry_is_held_to_the_files(topology: Topology, files: ContractDi
     """Versions it lacks, ids that differ, its mode, and versions that only it has."""
     ours = files.catalogue.versions("flights.enriched-value")[1].schema.fingerprint
     same = SeenVersion(version=1, id=7, fingerprint=ours)
-    foreign = SeenVersion(version=2, id=8, fingerprint="f" * 64)
+    foreign = SeenVersion(version=3, id=8, fingerprint="f" * 64)
     registry = Registry("BACKWARD", same, foreign)
 
     found = steps(topology, files, cluster(), registry=registry)
@@ -433,6 +433,8 @@ def test_the_registry_is_held_to_the_files(topology: Topology, files: ContractDi
         (Kind.FAULT, "subject flights.enriched-value"),
         (Kind.REGISTER_VERSION, "subject flights-value"),
         (Kind.SET_COMPATIBILITY, "subject flights.enriched-value"),
+        (Kind.REGISTER_VERSION, "subject flights.enriched-value"),
+        (Kind.REGISTER_VERSION, "subject flights.decisions-value"),
         (Kind.REGISTER_VERSION, "subject flights.decisions-value"),
         (Kind.NOTE, "subject flights.enriched-value"),
     ]

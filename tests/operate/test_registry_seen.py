@@ -28,5 +28,6 @@ def test_what_the_registry_lacks_is_registered_by_a_person(topology: Topology) -
     found = {(step.kind, step.target) for step in steps if step.kind is not Kind.SET_COMPATIBILITY}
     assert found == {
         (Kind.FAULT, "subject flights.enriched-value"),
+        (Kind.REGISTER_VERSION, "subject flights.enriched-value"),
         (Kind.REGISTER_VERSION, "subject flights.decisions-value"),
     }

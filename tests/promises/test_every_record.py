@@ -243,4 +243,4 @@ def test_the_decision_record_is_the_block_alone(
     blocks = {record.value[5:] for record in decisions.records if record.value}
     assert all(any((e.value or b"").endswith(block) for block in blocks) for e in events.records)
     assert {r.key for r in decisions.records} == {r.key for r in events.records}
-    assert all((record.value or b"")[:5] == b"\x00\x00\x00\x00\xc9" for record in decisions.records)
+    assert all((record.value or b"")[:5] == b"\x00\x00\x00\x00\xca" for record in decisions.records)

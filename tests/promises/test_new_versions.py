@@ -74,7 +74,7 @@ def released(second: Schema) -> list[Registered]:
     output = derive(second, enrichment_block())
     return [
         Registered("flights-value", 2, NEW, second),
-        Registered("flights.enriched-value", 2, DERIVED, output),
+        Registered("flights.enriched-value", 3, DERIVED, output),
     ]
 
 
@@ -309,6 +309,6 @@ def release_files(folder: Path, second: Schema) -> None:
     """Write the newer version and its output beside the others."""
     for entry in released(second):
         home = folder / entry.subject
-        (home / "v2.avsc").write_text(entry.schema.text)
+        (home / f"v{entry.version}.avsc").write_text(entry.schema.text)
         with (home / "subject.yaml").open("a") as file:
-            file.write(f"  2: {{id: {entry.id}}}\n")
+            file.write(f"  {entry.version}: {{id: {entry.id}}}\n")

@@ -21,6 +21,7 @@ from workers.errors import ModelError
 from workers.models.build import Recipe, build
 from workers.models.bundle import Bundle, Decisions, read_bundle
 from workers.models.model import Model
+from workers.models.serving import Serving
 from workers.models.store import Change, Store
 from workers.testing import (
     Driver,
@@ -31,8 +32,7 @@ from workers.testing import (
     isolated,
     produce,
 )
-from workers.topology import Delivery, Topology, Worker
-from workers.topology.worker import ModelRef
+from workers.topology import Delivery, ModelRef, Topology, Worker
 from workers.wiring import build_enricher, load_model, pick
 
 AnyBroker = EmbeddedBroker | RealKafka
@@ -93,7 +93,7 @@ def following(
 
 def blocks(records: Iterable[OutRecord], contracts: Catalogue) -> list[dict[str, Any]]:
     """The enrichment blocks, in the order read."""
-    schema = contracts.versions("flights.enriched-value")[1].schema
+    schema = contracts.versions("flights.enriched-value")[2].schema
     found = []
     for record in records:
         assert record.value is not None
@@ -204,7 +204,7 @@ def test_a_bypass_holds_beside_a_model_that_does_not_fit(
     )
 
     with pytest.raises(ModelError, match="version 9"):
-        enricher.serve(Model(replace(bundle, manifest=other)), "an incident")
+        enricher.serve([Serving(Model(replace(bundle, manifest=other)), "an incident")])
 
     assert enricher.bypass == "an incident"
     assert enricher.model.manifest.contract.version == 1
@@ -218,6 +218,7 @@ def test_what_cannot_be_proven_is_not_loaded(
     document = json.loads(manifest.read_text())
     document["contract"]["version"] = 9
     manifest.write_text(json.dumps(document))
+    worker = pick(topology, None)
 
     with pytest.raises(ModelError, match="flights-value version 9"):
-        load_model(models, pick(topology, None), contracts, "2")
+        load_model(models, worker, worker.model, contracts, "2")

@@ -219,7 +219,7 @@ class BlockEncoder:
         arrays = [
             pa.nulls(rows, field.type)
             if columns[field.name] is None
-            else pa.array(columns[field.name], field.type)
+            else _array(columns[field.name], field.type)
             for field in self._arrow
         ]
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._arrow)
@@ -227,6 +227,10 @@ class BlockEncoder:
         for chunk in pyruhvro.serialize_record_batch(batch, self._text, 1):
             encoded.extend(chunk.to_pylist())
         return encoded
+
+
+def _array(column: Any, kind: pa.DataType) -> pa.Array:
+    return column if isinstance(column, pa.Array) else pa.array(column, kind)
 
 
 def long_number_rows(datums: Sequence[bytes]) -> list[int]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from workers.contracts.derive import BLOCKS
 from workers.errors import ContractError
 
 SUBJECT_FILE = "subject.yaml"
@@ -134,6 +135,9 @@ class SubjectFile(_Part):
     replaced_by: str | None = Field(default=None, description="The subject to move to.")
     derived_from: str | None = Field(
         default=None, description="The input subject whose events this one holds, enriched."
+    )
+    blocks: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        default=BLOCKS, description="The enrichment blocks after the input's fields, in order."
     )
     versions: dict[Annotated[int, Field(ge=1)], VersionEntry] = Field(default_factory=dict)
 

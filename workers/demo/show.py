@@ -125,7 +125,8 @@ def _environment(servers: str) -> dict[str, str]:
 def _watch(stage: _Stage, child: _Child, *, plain: bool) -> tuple[SeenState, float]:
     """Replay and read until all is out; what was seen, and the seconds since the first of it."""
     worker, console, records = stage.worker, stage.console, stage.sent.records
-    enriched = read_directory(stage.root / "schemas").catalogue.versions(worker.output.subject)[1]
+    known = read_directory(stage.root / "schemas").catalogue.versions(worker.output.subject)
+    enriched = known[max(known)]
     replay = Replay(stage.servers, worker.input.topic, records, Decoder(enriched.schema))
     replay.start()
     began: float | None = None

@@ -89,7 +89,8 @@ def _auc(sent: Traffic, state: SeenState) -> float:
 def _examples(
     console: Console, root: Path, worker: Worker, sent: Traffic, state: SeenState
 ) -> None:
-    registered = read_directory(root / "schemas").catalogue.versions(worker.output.subject)[1]
+    known = read_directory(root / "schemas").catalogue.versions(worker.output.subject)
+    registered = known[max(known)]
     records = [record for _, record in sorted(state.examples.items())][:3]
     table = Decoder(registered.schema).decode([(r.value or b"")[5:] for r in records]).table
     console.print(f"\nThree enriched events from {worker.output.topic}:")

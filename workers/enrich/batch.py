@@ -73,15 +73,16 @@ class Outcomes:
     """What became of every row of a batch: exactly one of enriched, rejected, dropped.
 
     `enriched` maps row to the output value (None passes a tombstone on), `decisions` maps row to
-    the decision record's value, `decided` maps row to the decision. `unknown` has the rows,
-    rejected here, whose schema key is in no contract known so far: who can ask for it, should.
+    the values of its decision records, one a block, `decided` maps row to the first block's
+    decision. `unknown` has the rows, rejected here, whose schema key is in no contract known so
+    far: who can ask for it, should.
     """
 
     batch: Batch
     enriched: dict[int, bytes | None]
     rejected: dict[int, Rejection]
     dropped: frozenset[int]
-    decisions: dict[int, bytes] = field(default_factory=dict)
+    decisions: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
 

@@ -2,56 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from workers.contracts.catalogue import Catalogue, Registered
-from workers.contracts.derive import enrichment_block, is_derived
+from workers.contracts.derive import block_versions, is_derived
 from workers.contracts.framing import SchemaKey, frame
 from workers.contracts.resolution import Resolver, Unresolvable, VersionReader
+from workers.contracts.schema import Schema
 from workers.enrich.policy import Policy
+from workers.enrich.seat import Seat
+from workers.enrich.versions import Version
 from workers.errors import ContractError, ModelError, Reject, Verdict
-from workers.models.bundle import ContractRef
-from workers.models.features import Features
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """An input version that can be enriched; `prefix` frames its enriched events.
-
-    Where no output is derived from it, `rewriter` makes its records ones of a version that has one.
-    """
-
-    source: Registered
-    output: Registered
-    reader: VersionReader
-    prefix: bytes
-    rewriter: Resolver | None = None
-
-    @property
-    def id(self) -> int | None:
-        """The schema id of its records."""
-        return self.source.id
-
-    def __str__(self) -> str:
-        """How it is decoded and what it becomes, for people."""
-        rewritten = " rewritten and" if self.rewriter else ""
-        return f"decoded by {self.reader.route.value},{rewritten} enriched as {self.output}"
+from workers.models.model import Model
 
 
 class Binding:
-    """A worker's contracts at one moment: what becomes of each schema key."""
+    """A worker's contracts at one moment: what becomes of each schema key.
 
-    def __init__(
-        self, policy: Policy, contracts: Catalogue, features: Features, built: ContractRef
-    ):
-        """Bind a worker's contracts to its model's features, built for the version `built`.
+    `block` is the version of the enrichment block that its events get, `built` the input version
+    as which they are read: the one that the first seat's model was built for.
+    """
+
+    def __init__(self, policy: Policy, contracts: Catalogue, seats: Sequence[Seat]):
+        """Bind a worker's contracts to what its models and rules read.
 
         Raises:
             ContractError: there is no input contract, none of its versions can be enriched, or the
                 decisions' contract is not the enrichment block.
-            ModelError: the model is built for another subject or a version that is not there, or a
-                feature reads a field which that version lacks.
+            ModelError: a model is built for another subject or a version that is not there, or a
+                feature or a rule reads a field which that version lacks.
         """
         self.contracts = contracts
         self.versions: dict[SchemaKey, Version] = {}
@@ -60,44 +39,38 @@ class Binding:
         inputs = contracts.versions(policy.input_subject)
         if not inputs:
             raise ContractError(f"no contract named {policy.input_subject}")
-        model = _built_for(policy, inputs, built)
-        features.check_fields(model.schema.field_names)
-        if not features.fields:
-            raise ModelError("no feature of the model reads a field of the event")
-        self._bind(inputs, model, features)
+        self.built = seats[0].serving.model.manifest.contract.version
+        needs = _needs(policy, inputs, seats)
+        self.block, outputs = _outputs(policy, contracts, inputs)
+        required = {seat.serving.model.manifest.contract.version for seat in seats}
+        self._bind(inputs, outputs, needs, required)
         self.prefixes = {
             frame(key): version for key, version in self.versions.items() if isinstance(key, int)
         }
-        self.decision_prefix = _decision_frame(policy, contracts)
+        self.decision_prefix = _decision_frame(policy, contracts, self.block)
 
     def _bind(
-        self, inputs: Mapping[int, Registered], model: Registered, features: Features
+        self,
+        inputs: Mapping[int, Registered],
+        outputs: Mapping[int, Registered],
+        needs: Mapping[int, frozenset[str]],
+        required: set[int],
     ) -> None:
-        outputs = {
-            number: output
-            for number, source in inputs.items()
-            if (output := _derived_from(source, self._policy, self.contracts)) is not None
-        }
-        if not outputs:
-            raise ContractError(
-                f"no version of {self._policy.output_subject} is derived from any version of "
-                f"{self._policy.input_subject}; `workers contracts derive` makes one"
-            )
         newest = max(outputs)
         for number, source in inputs.items():
             target = number if number in outputs else newest
             try:
-                reader = VersionReader(inputs[target].schema, model.schema, features.fields)
+                readers = _readers(inputs, target, needs, required)
                 rewriter = (
                     None if number == target else Resolver(source.schema, inputs[target].schema)
                 )
             except Unresolvable as why:
-                text = f"{source} cannot be read as version {model.version}: {why}"
+                text = f"{source} cannot be read as {why}"
                 reject = Reject(Verdict.CONTRACT, "unresolvable", text)
                 self.refused |= dict.fromkeys(source.keys, reject)
                 continue
-            output = outputs[target]
-            version = Version(source, output, reader, output.frame, rewriter)
+            output, reader = outputs[target], readers[self.built]
+            version = Version(source, output, reader, output.frame, rewriter, readers)
             self.versions |= dict.fromkeys(source.keys, version)
         if not self.versions:
             raise ContractError("; ".join(sorted({str(why) for why in self.refused.values()})))
@@ -121,7 +94,28 @@ class Binding:
         return "\n".join(dict.fromkeys([*lines, *map(str, self.refused.values())]))
 
 
-def _built_for(policy: Policy, inputs: Mapping[int, Registered], built: ContractRef) -> Registered:
+def _needs(
+    policy: Policy, inputs: Mapping[int, Registered], seats: Sequence[Seat]
+) -> dict[int, frozenset[str]]:
+    """Fields by the version as which they are read; the rules read as the first model does."""
+    first = seats[0].serving.model.manifest.contract.version
+    needs: dict[int, frozenset[str]] = {}
+    for model in (model for seat in seats for model in seat.serving.models):
+        registered = _built_for(policy, inputs, model)
+        model.features.check_fields(registered.schema.field_names)
+        if not model.features.fields:
+            raise ModelError("no feature of the model reads a field of the event")
+        known = needs.get(registered.version, frozenset())
+        needs[registered.version] = known | frozenset(model.features.fields)
+    for seat in seats:
+        for rules in (seat.before, seat.after):
+            rules.check_fields(inputs[first].schema.field_names)
+        needs[first] |= seat.fields
+    return needs
+
+
+def _built_for(policy: Policy, inputs: Mapping[int, Registered], model: Model) -> Registered:
+    built = model.manifest.contract
     if built.subject != policy.input_subject or built.version not in inputs:
         raise ModelError(
             f"the model is built for {built.subject} version {built.version}, which is not among "
@@ -130,23 +124,79 @@ def _built_for(policy: Policy, inputs: Mapping[int, Registered], built: Contract
     return inputs[built.version]
 
 
-def _derived_from(source: Registered, policy: Policy, contracts: Catalogue) -> Registered | None:
+def _readers(
+    inputs: Mapping[int, Registered],
+    target: int,
+    needs: Mapping[int, frozenset[str]],
+    required: set[int],
+) -> dict[int, VersionReader]:
+    """Readers of a version as each that is needed; only a canary's may be missing.
+
+    Raises:
+        Unresolvable: it cannot be read as a version that a champion needs; names that.
+    """
+    readers = {}
+    for built, fields in needs.items():
+        try:
+            readers[built] = VersionReader(
+                inputs[target].schema, inputs[built].schema, sorted(fields)
+            )
+        except Unresolvable as why:
+            if built in required:
+                raise Unresolvable(f"version {built}: {why}") from why
+    return readers
+
+
+def _outputs(
+    policy: Policy, contracts: Catalogue, inputs: Mapping[int, Registered]
+) -> tuple[Schema, dict[int, Registered]]:
+    """Outputs by input version, of the block version that most of them have; the newer one.
+
+    Raises:
+        ContractError: there are none.
+    """
+    best: tuple[Schema, dict[int, Registered]] | None = None
+    for block in block_versions():
+        found = {
+            number: output
+            for number, source in inputs.items()
+            if (output := _derived_from(source, policy, contracts, block)) is not None
+        }
+        if best is None or len(found) > len(best[1]):
+            best = block, found
+    if best is None or not best[1]:
+        raise ContractError(
+            f"no version of {policy.output_subject} is derived from any version of "
+            f"{policy.input_subject} with {_named(policy.blocks)}; `workers contracts derive` "
+            "makes one"
+        )
+    return best
+
+
+def _named(blocks: Sequence[str]) -> str:
+    return f"the block{'s' if len(blocks) > 1 else ''} {', '.join(blocks)}"
+
+
+def _derived_from(
+    source: Registered, policy: Policy, contracts: Catalogue, block: Schema
+) -> Registered | None:
     outputs = contracts.versions(policy.output_subject).values()
-    block = enrichment_block()
     fitting = [
         out
         for out in outputs
-        if out.id is not None and is_derived(out.schema, source.schema, block)
+        if out.id is not None and is_derived(out.schema, source.schema, block, policy.blocks)
     ]
     return fitting[-1] if fitting else None
 
 
-def _decision_frame(policy: Policy, contracts: Catalogue) -> bytes | None:
+def _decision_frame(policy: Policy, contracts: Catalogue, block: Schema) -> bytes | None:
     subject = policy.decisions_subject
     if subject is None:
         return None
-    block = enrichment_block()
     for version in contracts.versions(subject).values():
         if version.schema.root == block.root:
             return version.frame
-    raise ContractError(f"{subject}: no version is the enrichment block {block.full_name}")
+    raise ContractError(
+        f"{subject}: no version is the enrichment block that {policy.output_subject} has, "
+        f"{len(block.field_names)} fields; `workers contracts derive` makes one"
+    )

@@ -1,9 +1,8 @@
-"""The path of a batch: sort by schema, decode, score, decide, encode the block, splice."""
+"""The path of a batch: sort by schema, decode, decide, encode the blocks, splice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,45 +10,46 @@ import pyarrow as pa
 
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder
-from workers.contracts.derive import enrichment_block
 from workers.contracts.resolution import Resolver
 from workers.enrich.batch import Batch, Outcomes, Rejection
-from workers.enrich.binding import Binding, Version
-from workers.enrich.policy import Policy
+from workers.enrich.binding import Binding
+from workers.enrich.policy import FULL, Effort, Policy
+from workers.enrich.reading import Rows, joined
+from workers.enrich.seat import OpinionState, Seat
 from workers.enrich.sorting import Group, Ledger, Sorter
 from workers.errors import Halt, Reject
-from workers.models.model import Model, Scored, bypassed, model_rejection
-from workers.topology import OnModelFailure
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """Rows of a batch that could be decoded, whatever version wrote them.
-
-    `table` has one row for each entry of `rows`, `datums` and `versions`.
-    """
-
-    table: pa.RecordBatch
-    rows: list[int]
-    datums: list[bytes]
-    versions: list[Version]
+from workers.models.model import Model, model_rejection
+from workers.models.serving import Serving
+from workers.topology import OnModelFailure, RuleSet
 
 
 class Enricher:
     """Turns batches into outcomes. One for a worker; the same for every door."""
 
-    def __init__(self, policy: Policy, contracts: Catalogue, model: Model) -> None:
-        """Bind a worker's contracts to its model.
+    def __init__(self, policy: Policy, contracts: Catalogue, *models: Model) -> None:
+        """Bind a worker's contracts to its models, one for each of `policy.blocks`.
 
         Raises:
             ContractError: as `Binding`.
-            ModelError: as `Binding`.
+            ModelError: as `Binding`, or a rule is not SQL.
         """
         self.policy = policy
-        self.model = model
-        self.bypass: str | None = None
-        self._block = BlockEncoder(enrichment_block())
-        self.rebind(contracts)
+        self._bind(contracts, [Serving(model) for model in models])
+
+    @property
+    def model(self) -> Model:
+        """The champion of the first block."""
+        return self._seats[0].serving.model
+
+    @property
+    def servings(self) -> tuple[Serving, ...]:
+        """What decides now, for each block."""
+        return tuple(seat.serving for seat in self._seats)
+
+    @property
+    def bypass(self) -> str | None:
+        """Why the first block is decided without its model, while it is."""
+        return self._seats[0].serving.bypass
 
     def rebind(self, contracts: Catalogue) -> None:
         """Go on with these contracts; as before where they cannot be bound.
@@ -58,27 +58,32 @@ class Enricher:
             ContractError: as `Binding`.
             ModelError: as `Binding`.
         """
-        self.binding = Binding(
-            self.policy, contracts, self.model.features, self.model.manifest.contract
-        )
-        self._sorter = Sorter(self.policy, self.binding)
+        self._bind(contracts, self.servings)
 
-    def serve(self, model: Model, bypass: str | None) -> None:
-        """Go on with this model; or, while `bypass` says why, with its fallback decision alone.
+    def serve(self, servings: Sequence[Serving]) -> None:
+        """Go on with these, one a block.
 
         Raises:
-            ContractError: as `Binding`; the model stays as it was, the bypass is taken.
-            ModelError: as `Binding`; the model stays as it was, the bypass is taken.
+            ContractError: as `Binding`; the models stay as they were, a bypass is taken.
+            ModelError: as `Binding`; the models stay as they were, a bypass is taken.
         """
-        # First of all: it must hold even where the model beside it does not fit.
-        self.bypass = bypass
-        if model is not self.model:
-            contracts, built = self.binding.contracts, model.manifest.contract
-            binding = Binding(self.policy, contracts, model.features, built)
-            self.model, self.binding = model, binding
-            self._sorter = Sorter(self.policy, binding)
+        # A bypass first of all: it must hold even where the model beside it does not fit.
+        for seat, serving in zip(self._seats, servings, strict=True):
+            seat.bypass(serving.bypass)
+        self._bind(self.binding.contracts, servings)
 
-    def enrich(self, batch: Batch) -> Outcomes:
+    def _bind(self, contracts: Catalogue, servings: Sequence[Serving]) -> None:
+        seats = list[Seat]()
+        # The first block is decided last: its rules may look at all the others.
+        for name, serving in zip(self.policy.blocks, servings, strict=True):
+            others = [] if seats else self.policy.blocks[1:]
+            seats.append(Seat(name, serving, self.policy.rules.get(name, RuleSet()), others))
+        binding = Binding(self.policy, contracts, seats)
+        self._seats, self.binding = seats, binding
+        self._sorter = Sorter(self.policy, binding)
+        self._block = BlockEncoder(binding.block)
+
+    def enrich(self, batch: Batch, effort: Effort = FULL) -> Outcomes:
         """Account for every row of the batch.
 
         Raises:
@@ -86,9 +91,9 @@ class Enricher:
                 is that row's outcome.
         """
         ledger = Ledger()
-        decoded = _joined([self._decode(g, ledger) for g in self._sorter.sort(batch, ledger)])
-        if decoded is not None:
-            self._enrich_decoded(batch, decoded, ledger)
+        rows = joined([self._decode(g, ledger) for g in self._sorter.sort(batch, ledger)])
+        if rows is not None:
+            self._enrich_rows(batch, rows, ledger, effort)
         return Outcomes(
             batch,
             ledger.enriched,
@@ -99,7 +104,7 @@ class Enricher:
             ledger.unknown,
         )
 
-    def _decode(self, group: Group, ledger: Ledger) -> _Decoded:
+    def _decode(self, group: Group, ledger: Ledger) -> Rows:
         version, rows, datums = group.version, group.rows, group.datums
         if version.rewriter is not None:
             rows, datums = _rewritten(group, version.rewriter, ledger)
@@ -109,109 +114,86 @@ class Enricher:
         if len(decoded.rows) < len(rows):
             rows = [rows[place] for place in decoded.rows]
             datums = [datums[place] for place in decoded.rows]
-        return _Decoded(decoded.table, rows, datums, [version] * len(rows))
+        return Rows(decoded.table, self.binding.built, rows, datums, [version] * len(rows))
 
-    def _enrich_decoded(self, batch: Batch, decoded: _Decoded, ledger: Ledger) -> None:
-        scored = self._scored(decoded)
-        keep = self._settle(scored, decoded, ledger)
-        rows, versions, datums = decoded.rows, decoded.versions, decoded.datums
-        if len(keep) < len(rows):
-            rows = [rows[index] for index in keep]
-            versions = [versions[index] for index in keep]
-            datums = [datums[index] for index in keep]
-        decided = self._decided(scored, keep)
-        blocks = self._encode_blocks(batch, rows, keep, scored, decided)
-        joined = [
-            version.prefix + datum + block
-            for version, datum, block in zip(versions, datums, blocks, strict=True)
+    def _enrich_rows(self, batch: Batch, rows: Rows, ledger: Ledger, effort: Effort) -> None:
+        opinions = self._opinions(batch, rows, effort)
+        keep = self._settle(opinions, rows, ledger)
+        numbers, versions, datums = rows.rows, rows.versions, rows.datums
+        if len(keep) < len(numbers):
+            numbers = [numbers[place] for place in keep]
+            versions = [versions[place] for place in keep]
+            datums = [datums[place] for place in keep]
+        blocks = [
+            self._encode(batch, seat, opinions[seat.name], numbers, keep) for seat in self._seats
         ]
-        ledger.enriched.update(zip(rows, joined, strict=True))
+        first = blocks[0]
+        whole = first if len(blocks) == 1 else [b"".join(b) for b in zip(*blocks, strict=True)]
+        spliced = [
+            version.prefix + datum + block
+            for version, datum, block in zip(versions, datums, whole, strict=True)
+        ]
+        ledger.enriched.update(zip(numbers, spliced, strict=True))
         if (prefix := self.binding.decision_prefix) is not None:
-            ledger.decisions.update(zip(rows, [prefix + b for b in blocks], strict=True))
-        ledger.decided.update(zip(rows, decided, strict=True))
+            records = zip(*([prefix + block for block in each] for each in blocks), strict=True)
+            ledger.decisions.update(zip(numbers, records, strict=True))
+        decided = opinions[self.policy.blocks[0]].decisions[keep].tolist()
+        ledger.decided.update(zip(numbers, decided, strict=True))
 
-    def _scored(self, decoded: _Decoded) -> Scored:
-        if self.bypass is None:
-            return self.model.score(decoded.table)
-        return bypassed(len(decoded.rows))
+    def _opinions(self, batch: Batch, rows: Rows, effort: Effort) -> dict[str, OpinionState]:
+        found: dict[str, OpinionState] = {}
+        for seat in (*self._seats[1:], self._seats[0]):
+            others = {} if seat is not self._seats[0] else found
+            found[seat.name] = seat.decide(batch, rows, effort, dict(others))
+        return found
 
-    def _settle(self, scored: Scored, decoded: _Decoded, ledger: Ledger) -> list[int]:
-        """Rows of the table that are published; the others get their rejection."""
-        model = self.model.manifest.version
-        refused = dict(scored.rejections)
-        if scored.failed and self.bypass is None:
-            if self.policy.on_model_failure is OnModelFailure.HALT:
-                raise Halt(f"on_model_failure is halt: {next(iter(scored.failed.values()))}")
-            if self.policy.on_model_failure is OnModelFailure.DEAD_LETTER:
-                refused |= {row: model_rejection(why) for row, why in scored.failed.items()}
-        for index, reject in refused.items():
-            stage, schema_id = reject.verdict.value, decoded.versions[index].id
-            ledger.rejected[decoded.rows[index]] = Rejection(reject, stage, schema_id, model)
-        return [index for index in range(len(decoded.rows)) if index not in refused]
+    def _settle(self, opinions: dict[str, OpinionState], rows: Rows, ledger: Ledger) -> list[int]:
+        """Places that are published; the others get their rejection."""
+        refused: dict[int, Rejection] = {}
+        for name in self.policy.blocks:
+            opinion, policy = opinions[name], self.policy.on_model_failure
+            rejects = dict(opinion.rejections)
+            if opinion.failed and policy is OnModelFailure.HALT:
+                raise Halt(f"on_model_failure is halt: {next(iter(opinion.failed.values()))}")
+            if opinion.failed and policy is OnModelFailure.DEAD_LETTER:
+                rejects |= {place: model_rejection(why) for place, why in opinion.failed.items()}
+            for place, reject in rejects.items():
+                stage, schema_id = reject.verdict.value, rows.versions[place].id
+                version = str(opinion.versions[place])
+                refused.setdefault(place, Rejection(reject, stage, schema_id, version))
+        ledger.rejected.update((rows.rows[place], why) for place, why in refused.items())
+        return [place for place in range(len(rows.rows)) if place not in refused]
 
-    def _encode_blocks(
+    def _encode(
         self,
         batch: Batch,
-        rows: list[int],
+        seat: Seat,
+        opinion: OpinionState,
+        numbers: list[int],
         keep: list[int],
-        scored: Scored,
-        decided: list[str],
     ) -> list[bytes]:
-        manifest, count = self.model.manifest, len(rows)
+        count = len(numbers)
         stem = f"{self.policy.worker}:{batch.topic}:"
-        ids = [f"{stem}{batch.partitions[row]}:{batch.offsets[row]}" for row in rows]
-        scores = scored.scores[keep]
-        failed = np.array([index in scored.failed for index in keep]) if scored.failed else None
-        reason = "model_failed" if self.bypass is None else "bypassed"
+        # The first block's id is the event's; another's says which of the event's it is.
+        tail = "" if seat is self._seats[0] else f":{seat.name}"
+        partitions, offsets = batch.partitions, batch.offsets
+        scores = opinion.scores[keep]
+        absent = np.isnan(scores)
+        without = opinion.without[keep]
         columns: dict[str, Any] = {
-            "decision_id": ids,
-            "model": [manifest.name] * count,
-            "model_version": [manifest.version] * count,
-            "score": scores
-            if failed is None
-            else [None if f else s for f, s in zip(failed, scores, strict=True)],
-            "decision": decided,
-            "fallback": np.zeros(count, dtype=bool) if failed is None else failed,
-            "fallback_reason": None if failed is None else [reason if f else None for f in failed],
-            "reasons": self._reasons(scored, keep, decided),
+            "decision_id": [f"{stem}{partitions[n]}:{offsets[n]}{tail}" for n in numbers],
+            "model": [seat.serving.model.manifest.name] * count,
+            "model_version": opinion.versions[keep],
+            "score": pa.array(scores, mask=absent),
+            "decision": opinion.decisions[keep],
+            "fallback": [why is not None for why in without.tolist()],
+            "fallback_reason": without,
+            "reasons": [opinion.reasons[place] for place in keep],
             "scored_at": np.full(count, batch.now),
+            "arm": opinion.arms[keep],
+            "rule": opinion.rules[keep],
         }
         return self._block.encode(columns, count)
-
-    def _reasons(self, scored: Scored, keep: list[int], decided: list[str]) -> list[Any]:
-        none: list[Any] = [[]] * len(keep)
-        if scored.matrix is None or self.model.manifest.reasons is None:
-            return none
-        asked = ["" if i in scored.failed else d for i, d in zip(keep, decided, strict=True)]
-        try:
-            return self.model.reasons(scored.matrix[keep], asked)
-        except Exception:  # noqa: BLE001  a decision without its reasons is still the decision
-            # That they can be had at all was proven with the golden rows.
-            return none
-
-    def _decided(self, scored: Scored, keep: Sequence[int]) -> list[str]:
-        names = self.model.decisions
-        decided = [names[band] for band in scored.bands[list(keep)].tolist()]
-        if scored.failed:
-            fallback = self.model.manifest.decisions.fallback
-            decided = [
-                fallback if index in scored.failed else name
-                for index, name in zip(keep, decided, strict=True)
-            ]
-        return decided
-
-
-def _joined(parts: list[_Decoded]) -> _Decoded | None:
-    """One table of all versions' rows: their columns are the same, those of the model's version."""
-    parts = [part for part in parts if part.rows]
-    if len(parts) <= 1:
-        return parts[0] if parts else None
-    return _Decoded(
-        pa.concat_batches([part.table for part in parts]),
-        [row for part in parts for row in part.rows],
-        [datum for part in parts for datum in part.datums],
-        [version for part in parts for version in part.versions],
-    )
 
 
 def _rewritten(group: Group, rewriter: Resolver, ledger: Ledger) -> tuple[list[int], list[bytes]]:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from workers.topology import OnModelFailure, Tombstones, Unframed
+from workers.contracts.derive import BLOCKS
+from workers.topology import OnModelFailure, RuleSet, Tombstones, Unframed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What a worker's topology says of its path."""
+    """What a worker's topology says of its path.
+
+    `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
+    has those of a block by its name.
+    """
 
     worker: str
     input_subject: str
     output_subject: str
     decisions_subject: str | None = None
+    blocks: tuple[str, ...] = BLOCKS
+    rules: Mapping[str, RuleSet] = field(default_factory=dict)
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER
     on_model_failure: OnModelFailure = OnModelFailure.FALLBACK
     max_payload: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What there is time for: what is left out when a batch would break its latency budget."""
+
+    model: bool = True
+    reasons: bool = True
+
+
+FULL = Effort()

@@ -7,8 +7,9 @@ from typing import Any
 
 from workers.contracts.framing import PREFIX, SchemaKey, locate
 from workers.enrich.batch import Batch, Rejection
-from workers.enrich.binding import Binding, Version
+from workers.enrich.binding import Binding
 from workers.enrich.policy import Policy
+from workers.enrich.versions import Version
 from workers.errors import Reject, Verdict
 from workers.topology import Tombstones, Unframed
 
@@ -20,7 +21,7 @@ class Ledger:
     enriched: dict[int, bytes | None] = field(default_factory=dict)
     rejected: dict[int, Rejection] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)
-    decisions: dict[int, bytes] = field(default_factory=dict)
+    decisions: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
 

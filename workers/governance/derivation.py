@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.contracts.catalogue import Registered
-from workers.contracts.derive import derive, enrichment_block
+from workers.contracts.derive import block_versions, derive, enrichment_block
 from workers.contracts.directory import ContractDirectory, version_file
 from workers.contracts.lock import is_released
-from workers.contracts.schema import Schema
+from workers.contracts.schema import Node, Schema
 from workers.contracts.subject import SUBJECT_FILE, Role, SubjectFile
 from workers.errors import ContractError
 from workers.governance.subject_files import add_version
@@ -55,7 +55,12 @@ def _stale_of(
     known = directory.catalogue.versions(subject)
     newest = max(known, default=0)
     for source, wanted in _wanted(directory, folder, about):
-        held = [entry for entry in known.values() if _is(entry, wanted, source, about)]
+        older = _older(directory, about, source)
+        held = [
+            e
+            for e in known.values()
+            if _is(e, wanted, source, about) and e.schema.root not in older
+        ]
         if not held:
             newest += 1
             yield _derived(subject, folder, newest, wanted, source, new=True)
@@ -83,7 +88,24 @@ def _wanted(
                 f"{folder / SUBJECT_FILE}: derived_from: there is no subject {about.derived_from}"
             )
         for number, entry in inputs.items():
-            yield number, derive(entry.schema, block)
+            yield number, derive(entry.schema, block, about.blocks)
+
+
+def _older(directory: ContractDirectory, about: SubjectFile, source: int | None) -> frozenset[Node]:
+    """What an input version was derived to before: with older blocks, or fewer of them.
+
+    Such a version stays as it is, and the new one comes beside it.
+    """
+    versions = block_versions()
+    if source is None or about.derived_from is None:
+        return frozenset(block.root for block in versions[1:])
+    schema = directory.catalogue.versions(about.derived_from)[source].schema
+    return frozenset(
+        derive(schema, block, about.blocks[:count]).root
+        for block in versions
+        for count in range(1, len(about.blocks) + 1)
+        if block is not versions[0] or count < len(about.blocks)
+    )
 
 
 def _is(entry: Registered, wanted: Schema, source: int | None, about: SubjectFile) -> bool:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from workers.errors import ModelError, Reject, Verdict
 from workers.models.booster import Matrix
 from workers.models.bundle import Feature, FeatureType
+from workers.models.expressions import Expressions, parse_expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,8 @@ class Features:
                 f"the manifest lists features the booster lacks: {extra}"
             )
         self._features = [by_name[name] for name in columns]
-        self._expressions = [_compile(feature) for feature in self._features]
-        self.fields = sorted(
-            {root for expression in self._expressions for root in expression.meta.root_names()}
-        )
+        self._expressions = Expressions({f.name: _compile(f) for f in self._features})
+        self.fields = self._expressions.fields
 
     def check_fields(self, fields: Sequence[str]) -> None:
         """Hold the fields that the expressions read to those of a contract.
@@ -59,53 +58,31 @@ class Features:
         Raises:
             ModelError: an expression reads a field that is not there; names the feature.
         """
-        for feature, expression in zip(self._features, self._expressions, strict=True):
-            unknown = sorted(set(expression.meta.root_names()) - set(fields))
-            if unknown:
-                raise ModelError(f"feature {feature.name}: the contract has no field {unknown}")
+        for name, roots in self._expressions.roots.items():
+            if unknown := sorted(set(roots) - set(fields)):
+                raise ModelError(f"feature {name}: the contract has no field {unknown}")
 
     def compute(self, table: pa.RecordBatch) -> Featured:
         """The matrix of a batch; a row that cannot be computed is rejected alone."""
-        rejections: dict[int, Reject] = {}
-        matrix = np.full((table.num_rows, len(self._features)), np.nan)
-        self._halve(table.select(self.fields), 0, matrix, rejections)
+        matrix, failed = self._expressions.compute(table)
+        rejections = {
+            row: Reject(Verdict.FEATURE, "expression", f"a feature expression failed: {why}")
+            for row, why in failed.items()
+        }
         for column, feature in enumerate(self._features):
             _hold(feature, matrix[:, column], rejections)
         return Featured(matrix, rejections)
 
-    def _halve(
-        self, table: pa.RecordBatch, start: int, matrix: Matrix, rejections: dict[int, Reject]
-    ) -> None:
-        rows = table.num_rows
-        if not rows:
-            return
-        try:
-            computed = pl.DataFrame(table).select(self._expressions)
-            matrix[start : start + rows] = computed.to_numpy()
-        except (pl.exceptions.PolarsError, ValueError, pl.exceptions.PanicException) as error:
-            if rows == 1:
-                code = type(error).__name__
-                rejections[start] = Reject(
-                    Verdict.FEATURE, "expression", f"a feature expression failed: {code}"
-                )
-                return
-            middle = rows // 2
-            self._halve(table.slice(0, middle), start, matrix, rejections)
-            self._halve(table.slice(middle), start + middle, matrix, rejections)
-
 
 def _compile(feature: Feature) -> pl.Expr:
-    try:
-        expression = pl.sql_expr(feature.sql)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise ModelError(f"feature {feature.name}: not a SQL expression: {error}") from error
+    expression = parse_expression(feature.sql, f"feature {feature.name}")
     if feature.type is FeatureType.CATEGORICAL:
         # A category never seen in training has no code: LightGBM treats it as missing.
         codes = {name: float(code) for code, name in enumerate(feature.categories)}
         expression = expression.cast(pl.String).replace_strict(
             codes, default=None, return_dtype=pl.Float64
         )
-    return expression.cast(pl.Float64).alias(feature.name)
+    return expression
 
 
 def _hold(feature: Feature, column: npt.NDArray[np.float64], out: dict[int, Reject]) -> None:

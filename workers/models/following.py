@@ -10,11 +10,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import StrEnum
 
 from workers.errors import ModelError, WorkersError
 from workers.models.model import Model
+from workers.models.serving import Canary, Serving
 from workers.models.store import Alias, Aliases, Store
 
 CLOSE_SECONDS = 2.0
@@ -28,21 +29,14 @@ class ModelEvent(StrEnum):
     LOADED = "model.loaded"
     REFUSED = "model.refused"
     STORE_UNWELL = "model.store_unwell"
+    CANARY = "model.canary"
+    CANARY_ENDED = "model.canary_ended"
     BYPASSED = "model.bypassed"
     RESUMED = "model.resumed"
 
 
 Note = Callable[[ModelEvent, Mapping[str, object]], None]
 """Told of events, from the follower's thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What decides now: a model, or nothing of it while `bypass` says why."""
-
-    model: Model
-    bypass: str | None
-    revision: int = 0
 
 
 class Follower:
@@ -69,10 +63,9 @@ class Follower:
         self._load = load
         self._poll = poll
         self._note = note
-        self._refused: str | None = None
-        self._again_at = 0.0
+        self._refused: dict[str, float] = {}
         self._unwell = False
-        self._serving = Serving(began, None)
+        self._serving = Serving(began)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -105,6 +98,7 @@ class Follower:
         # A bypass first: it must not wait for a model that takes long to prove.
         self._take_bypass(found)
         self._take_version(found)
+        self._take_canary(found)
 
     def _run(self) -> None:
         while not self._closed.wait(self._poll):
@@ -114,7 +108,7 @@ class Follower:
         why = None if found.bypass is None else found.bypass.why
         if why == self._serving.bypass:
             return
-        self._serve(self._serving.model, why)
+        self._serving = replace(self._serving, bypass=why)
         if found.bypass is None:
             self._tell(ModelEvent.RESUMED, model=self._name)
         else:
@@ -126,28 +120,49 @@ class Follower:
         wanted = found.version(self._alias)
         if wanted in (None, self._serving.model.manifest.version):
             return
-        version, now = str(wanted), time.monotonic()
-        if version == self._refused and now < self._again_at:
+        if (model := self._loaded(str(wanted))) is not None:
+            self._serving = replace(self._serving, model=model)
+            self._tell(ModelEvent.LOADED, version=wanted)
+
+    def _take_canary(self, found: Aliases) -> None:
+        """A canary is the champion's: a worker that serves something else has none."""
+        wanted = found.canary if self._alias == "champion" else None
+        now = self._serving.canary
+        if wanted is None or found.challenger is None:
+            if now is not None:
+                self._serving = replace(self._serving, canary=None)
+                self._tell(ModelEvent.CANARY_ENDED, version=now.model.manifest.version)
             return
-        self._again_at = now + TRY_AGAIN
+        if now is not None and now.model.manifest.version == found.challenger:
+            if now.share == wanted.share:
+                return
+            model: Model | None = now.model
+        else:
+            model = self._loaded(found.challenger)
+        if model is not None:
+            self._serving = replace(self._serving, canary=Canary(model, wanted.share))
+            self._tell(ModelEvent.CANARY, version=found.challenger, share=wanted.share)
+        elif now is not None:
+            # Its challenger is not the one that is meant any more.
+            self._serving = replace(self._serving, canary=None)
+            self._tell(ModelEvent.CANARY_ENDED, version=now.model.manifest.version)
+
+    def _loaded(self, version: str) -> Model | None:
+        """A version, proven; None where it is refused, which is told once."""
+        now = time.monotonic()
+        if now < self._refused.get(version, now):
+            return None
+        told = version in self._refused
         try:
             model = self._load(version)
-        except WorkersError as error:
-            self._refuse(version, str(error))
         except Exception as error:  # noqa: BLE001  a dead thread would never swap again
-            self._refuse(version, type(error).__name__)
-        else:
-            self._refused = None
-            self._serve(model, self._serving.bypass)
-            self._tell(ModelEvent.LOADED, version=version)
-
-    def _refuse(self, version: str, why: str) -> None:
-        if version != self._refused:
-            self._tell(ModelEvent.REFUSED, version=version, why=why)
-        self._refused = version
-
-    def _serve(self, model: Model, bypass: str | None) -> None:
-        self._serving = Serving(model, bypass, self._serving.revision + 1)
+            if not told:
+                why = str(error) if isinstance(error, WorkersError) else type(error).__name__
+                self._tell(ModelEvent.REFUSED, version=version, why=why)
+            self._refused[version] = now + TRY_AGAIN
+            return None
+        self._refused.pop(version, None)
+        return model
 
     def _tell(self, event: ModelEvent, **fields: object) -> None:
         # A listener that fails must not end the thread.

@@ -124,13 +124,6 @@ def _groups(reasons: Reasons | None, features: Sequence[str]) -> tuple[list[str]
     return codes, matrix
 
 
-def bypassed(rows: int) -> Scored:
-    """What there is of these rows without asking a model: nothing, for the fallback to fill."""
-    nothing = np.full(rows, np.nan)
-    failed = dict.fromkeys(range(rows), "bypassed")
-    return Scored(nothing, np.zeros(rows, dtype=np.intp), {}, failed)
-
-
 def model_rejection(why: str) -> Reject:
     """The verdict of a row whose model failed, where the policy is to dead-letter it."""
     return Reject(Verdict.MODEL, "model_failed", why)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.errors import ModelError
 from workers.models.bundle import Name
@@ -48,6 +48,15 @@ class Bypass(_Part):
     why: str
 
 
+class CanaryShare(_Part):
+    """The challenger decides for this share of the keys."""
+
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    since: datetime
+    who: str
+    why: str
+
+
 class Aliases(_Part):
     """aliases.json. `revision` grows by one with each change."""
 
@@ -57,6 +66,7 @@ class Aliases(_Part):
     challenger: Name | None = None
     previous: Name | None = None
     bypass: Bypass | None = None
+    canary: CanaryShare | None = None
     history: tuple[Change, ...] = ()
 
     def version(self, alias: Alias) -> str | None:
@@ -127,6 +137,8 @@ class Store:
     ) -> Aliases:
         """Let an alias stand for a version; the champion before becomes `previous`.
 
+        A challenger that becomes champion is challenger no more, and its canary is over.
+
         Raises:
             ModelError: there is no such version, or the document cannot be changed.
         """
@@ -135,15 +147,20 @@ class Store:
             raise ModelError(f"model {name} has no version {version}; it has {known}")
 
         def make(before: Aliases) -> Aliases:
-            update: dict[str, str | None] = {alias: version}
+            update: dict[str, object] = {alias: version}
             if alias == "champion" and before.champion != version:
                 update["previous"] = before.champion
+            if alias == "champion" and before.challenger == version:
+                update["challenger"] = None
+            if alias == "challenger" or before.challenger == version:
+                # It was another model that a share was meant for.
+                update["canary"] = None
             return before.model_copy(update=update)
 
         return self.change(name, change, make)
 
     def rollback(self, name: str, change: Change) -> Aliases:
-        """Champion and previous change places.
+        """Champion and previous change places; a canary is over.
 
         Raises:
             ModelError: there is no previous version, or the document cannot be changed.
@@ -152,8 +169,32 @@ class Store:
         def make(before: Aliases) -> Aliases:
             if before.previous is None:
                 raise ModelError(f"model {name} has no previous version to go back to")
-            swapped = {"champion": before.previous, "previous": before.champion}
+            swapped = {
+                "champion": before.previous,
+                "previous": before.champion,
+                "canary": None,
+            }
             return before.model_copy(update=swapped)
+
+        return self.change(name, change, make)
+
+    def canary(self, name: str, share: float, change: Change) -> Aliases:
+        """Let the challenger decide for a share of the keys, 0 to 1; 0 ends it.
+
+        Raises:
+            ModelError: there is no challenger, or the document cannot be changed.
+        """
+        if not 0 <= share <= 1:
+            raise ModelError(f"a share is from 0 to 1, not {share}")
+
+        def make(before: Aliases) -> Aliases:
+            if share and before.challenger is None:
+                raise ModelError(
+                    f"model {name} has no challenger; `workers models promote {name} VERSION "
+                    "--to challenger` makes one"
+                )
+            on = CanaryShare(share=share, since=change.when, who=change.who, why=change.why)
+            return before.model_copy(update={"canary": on if share else None})
 
         return self.change(name, change, make)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from workers.contracts.framing import PREFIX
 from workers.enrich.batch import Batch, Outcomes
-from workers.enrich.binding import Version
 from workers.enrich.path import Enricher
+from workers.enrich.versions import Version
 from workers.errors import ContractError
 from workers.offline.events import datums_of, write_container
 

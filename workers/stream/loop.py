@@ -138,7 +138,8 @@ class Loop:
         if not len(polled.batch):
             return
         records = self._outgoing.records(outcomes, self._attempts)
-        count = len(outcomes.enriched) + len(outcomes.decisions) + len(outcomes.rejected)
+        decisions = sum(map(len, outcomes.decisions.values()))
+        count = len(outcomes.enriched) + decisions + len(outcomes.rejected)
         self._in_flight = _InFlight(polled, outcomes)
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
 

@@ -70,7 +70,8 @@ class Outgoing:
                 kept = [h for h in kept if h[0] != HEADER] if self._pass else None
             yield topic, keys[row], value, kept, stamps[row][1], partitions[row] if same else -1
         if self._decisions is not None:
-            for row, value in sorted(outcomes.decisions.items()):
-                yield self._decisions, keys[row], value, None, stamps[row][1], -1
+            for row, values in sorted(outcomes.decisions.items()):
+                for block in values:
+                    yield self._decisions, keys[row], block, None, stamps[row][1], -1
         for row, rejection in sorted(outcomes.rejected.items()):
             yield dead_letter(self._origin, batch, row, rejection, attempts)

@@ -1,55 +1,65 @@
-"""The model that a loop serves, taken from its follower between two batches."""
+"""The models that a loop serves, taken from their followers between two batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from workers.errors import Halt
 from workers.models.following import Follower, ModelEvent
-from workers.models.model import Model
+from workers.models.serving import Serving
 from workers.stream.journal import Event, Journal
 
 
 class Slot:
-    """What a loop does about its model, between its batches."""
+    """What a loop does about its models, between its batches."""
 
     def __init__(
-        self, follower: Follower, serve: Callable[[Model, str | None], None], journal: Journal
+        self,
+        followers: Sequence[Follower],
+        serve: Callable[[Sequence[Serving]], None],
+        journal: Journal,
     ) -> None:
-        """`serve` makes the path go on with a model, or raises a Halt and changes nothing."""
-        self._follower = follower
+        """`followers` has one a block; `serve` makes the path go on with what they say.
+
+        `serve` raises a Halt where that does not fit, and changes nothing but a bypass then.
+        """
+        self._followers = followers
         self._serve = serve
         self._journal = journal
-        self._revision = 0
+        self._taken = [follower.serving for follower in followers]
 
     def start(self) -> None:
         """Follow from now on."""
-        self._follower.start()
+        for follower in self._followers:
+            follower.start()
 
     def take(self) -> None:
         """Go on with the newest."""
-        serving = self._follower.serving
-        if serving.revision == self._revision:
+        servings = [follower.serving for follower in self._followers]
+        if all(new is old for new, old in zip(servings, self._taken, strict=True)):
             return
-        self._revision = serving.revision
-        version = serving.model.manifest.version
+        self._taken = servings
+        versions = [serving.model.manifest.version for serving in servings]
         try:
-            self._serve(serving.model, serving.bypass)
+            self._serve(servings)
         except Halt as halt:
             # A model that does not fit the contracts never replaces one that does.
-            self._journal.error(Event.MODEL_REFUSED, version=version, why=str(halt))
+            self._journal.error(Event.MODEL_REFUSED, versions=versions, why=str(halt))
         else:
-            bypass = serving.bypass
-            self._journal.info(Event.MODEL_SERVED, version=version, bypass=bypass)
+            bypass = [serving.bypass for serving in servings]
+            self._journal.info(Event.MODEL_SERVED, versions=versions, bypass=bypass)
 
     def close(self) -> None:
         """Follow no more."""
-        self._follower.close()
+        for follower in self._followers:
+            follower.close()
 
 
 _LEVELS = {
     ModelEvent.LOADED: Journal.info,
     ModelEvent.RESUMED: Journal.info,
+    ModelEvent.CANARY: Journal.info,
+    ModelEvent.CANARY_ENDED: Journal.info,
     ModelEvent.REFUSED: Journal.error,
 }
 

@@ -1,5 +1,6 @@
 """What topology.yaml may say, and reading it."""
 
+from workers.topology.deciding import Degrade, Latency, ModelRef, OnModelFailure, Rule, RuleSet
 from workers.topology.describe import describe
 from workers.topology.load import load, user_cache
 from workers.topology.model import Broker, Topology, json_schema
@@ -8,7 +9,6 @@ from workers.topology.worker import (
     Delivery,
     FirstStart,
     HeaderPolicy,
-    OnModelFailure,
     Partitioning,
     Protocol,
     Tombstones,
@@ -18,12 +18,17 @@ from workers.topology.worker import (
 
 __all__ = [
     "Broker",
+    "Degrade",
     "Delivery",
     "FirstStart",
     "HeaderPolicy",
+    "Latency",
+    "ModelRef",
     "OnModelFailure",
     "Partitioning",
     "Protocol",
+    "Rule",
+    "RuleSet",
     "Tombstones",
     "TopicSettings",
     "Topology",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
 from workers.topology.units import Duration, Size
@@ -14,6 +15,10 @@ from workers.topology.wanted import TopicSettings
 
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,255}$")]
+
+
+BLOCK = "enrichment"
+"""The block of `model`."""
 
 
 class Delivery(StrEnum):
@@ -36,14 +41,6 @@ class FirstStart(StrEnum):
     EARLIEST = "earliest"
     LATEST = "latest"
     FAIL = "fail"
-
-
-class OnModelFailure(StrEnum):
-    """What to do with an event whose features are good and whose model failed."""
-
-    FALLBACK = "fallback"
-    DEAD_LETTER = "dead_letter"
-    HALT = "halt"
 
 
 class Tombstones(StrEnum):
@@ -120,33 +117,6 @@ class DecisionsTopic(Part):
     )
 
 
-class ModelRef(Part):
-    """Which bundle scores."""
-
-    name: str = Field(description="Folder under the models directory.")
-    version: str | None = Field(
-        default=None, description="Folder under the model's name; write it in quotes."
-    )
-    alias: Literal["champion", "challenger", "previous"] | None = Field(
-        default=None,
-        description="Instead of a version: what `workers models promote` lets it stand for.",
-    )
-    poll: Duration = Field(
-        default=2.0, description="How often the store is looked at, for aliases and bypass."
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.version is None) == (self.alias is None):
-            raise ValueError("write one of `version` and `alias`")
-        return self
-
-    def __str__(self) -> str:
-        """Name, and version or alias."""
-        said = f"version {self.version}" if self.version is not None else f"@{self.alias}"
-        return f"{self.name} {said}"
-
-
 class BatchSettings(Part):
     """How large a batch grows, and how long it waits."""
 
@@ -206,6 +176,11 @@ class Worker(Part):
     dead_letter: DeadLetterTopic = Field(description="Where the others go.")
     decisions: DecisionsTopic | None = Field(default=None, description="The decisions, alone.")
     model: ModelRef = Field(description="What scores.")
+    rules: RuleSet = Field(default_factory=RuleSet, description="Rules beside the model.")
+    blocks: dict[BlockName, Block] = Field(
+        default_factory=dict, description="More models, by the name of their block in the output."
+    )
+    latency: Latency | None = Field(default=None, description="How long a batch may take.")
     group: TopicName = Field(default="", description="Consumer group; default: the name.")
     protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")
     delivery: Delivery = Field(default=Delivery.EXACTLY_ONCE, description="The guarantee.")
@@ -282,6 +257,14 @@ class Worker(Part):
                     "own records; give each its own topic"
                 )
             seen[topic] = role
+        return self
+
+    @model_validator(mode="after")
+    def _deciding(self) -> Self:
+        if BLOCK in self.blocks:
+            raise ValueError(f"blocks: {BLOCK} is the block of `model`; give this one another name")
+        if self.latency is not None and self.batch.linger > self.latency.wait:
+            raise ValueError("batch.linger is longer than latency.wait: each batch would break it")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.contracts.catalogue import Registered
-from workers.contracts.derive import BLOCK_FIELD, enrichment_block, is_derived
+from workers.contracts.derive import BLOCK_FIELD, block_versions, is_derived
 from workers.contracts.directory import ContractDirectory, version_file
 from workers.contracts.lock import is_released
 from workers.contracts.subject import SUBJECT_FILE, Role, SubjectFile
@@ -200,18 +200,19 @@ def _derived(directory: ContractDirectory, subject: _Subject) -> Iterator[Findin
         text = f"it is derived from {source}, which is not there"
         remedy = "write the input's subject, or take `derived_from` away"
         yield _fault(subject.name, Severity.ERROR, "derived-source-missing", text, remedy)
-    block = enrichment_block()
+    blocks, fields = block_versions(), subject.about.blocks
     fit = {
         number
         for number, entry in inputs.items()
-        if any(is_derived(own.schema, entry.schema, block) for own in subject.versions.values())
+        for own in subject.versions.values()
+        if any(is_derived(own.schema, entry.schema, block, fields) for block in blocks)
     }
     # Without any there is nothing to rewrite to, and no worker starts.
     severity = Severity.WARNING if fit else Severity.ERROR
     for number, entry in inputs.items():
         if number in fit:
             continue
-        wanted = {*entry.schema.field_names, BLOCK_FIELD}
+        wanted = {*entry.schema.field_names, *fields}
         reordered = [n for n, v in subject.versions.items() if {*v.schema.field_names} == wanted]
         yield replace(
             _not_derived(subject.name, f"{source} version {number}", reordered), severity=severity
