@@ -135,9 +135,20 @@ def test_the_commands_change_what_serves(tmp_path: Path) -> None:
     }
     (other / "manifest.json").write_text(json.dumps(changed))
     assert '+  "fallback": "late"' in models(tmp_path, "diff", NAME, "1", "2")[1]
+    assert "has no challenger" in models(tmp_path, "canary", NAME, "--share", "0.1", *said)[1]
+    assert models(tmp_path, "promote", NAME, "1", "--to", "challenger", *said)[0] == 0
+    canary = models(tmp_path, "canary", NAME, "--share", "0.05", *said)
+    assert canary == (0, f"{NAME}: champion 1, challenger 1; the challenger decides for 5.0%\n")
+    assert (
+        json.loads(models(tmp_path, "list", "--output", "json")[1])[NAME]["canary"]["who"] == "me"
+    )
+    assert "5.0%" not in models(tmp_path, "canary", NAME, "--share", "0", *said)[1]
     listed = models(tmp_path, "history", NAME)[1].splitlines()
     assert [line.partition("me  ")[2] for line in listed] == [
         "promote 1 to champion: a test",
         "bypass: a test",
         "resume: a test",
+        "promote 1 to challenger: a test",
+        "canary 0.05: a test",
+        "canary 0: a test",
     ]

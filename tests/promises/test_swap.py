@@ -17,7 +17,10 @@ import pytest
 from tests.conftest import ROOT
 from tests.traffic import good
 from workers.contracts.catalogue import Catalogue
+from workers.contracts.directory import read_directory
+from workers.contracts.framing import frame
 from workers.errors import ModelError
+from workers.governance.derivation import stale, write
 from workers.models.build import Recipe, build
 from workers.models.bundle import Bundle, Decisions, read_bundle
 from workers.models.model import Model
@@ -29,10 +32,12 @@ from workers.testing import (
     OutRecord,
     Reader,
     RealKafka,
+    Sent,
     isolated,
     produce,
 )
 from workers.topology import Delivery, ModelRef, Topology, Worker
+from workers.topology.deciding import Block
 from workers.wiring import build_enricher, load_model, pick
 
 AnyBroker = EmbeddedBroker | RealKafka
@@ -161,6 +166,107 @@ def test_a_damaged_version_never_replaces_one_that_works(
         driver.until(lambda: driver.serving == "2")
 
     assert {block["model_version"] for block in blocks(reader.records, contracts)} == {"1"}
+
+
+def test_a_canary_begins_grows_and_is_promoted_while_the_worker_runs(
+    broker: AnyBroker,
+    topology: Topology,
+    models: Store,
+    contracts: Catalogue,
+    flights: list[bytes],
+) -> None:
+    """The keys that it had at first stay with it, and the block says who decided."""
+    top, worker = following(topology, models, broker, Delivery.EXACTLY_ONCE)
+    servers, source = broker.bootstrap_servers, worker.input.topic
+    models.promote(NAME, "2", why("promote"), "challenger")
+    with (
+        Driver(top, worker, build_enricher(top, worker)) as driver,
+        Reader(servers, worker.output.topic) as reader,
+    ):
+        for round_, share in enumerate((0.2, 0.6, 0.0), 1):
+            if share:
+                models.canary(NAME, share, why("canary"))
+            else:
+                models.promote(NAME, "2", why("promote"))
+                driver.until(lambda: driver.serving == "2")
+            driver.until(lambda s=share: driver.canary == s)  # type: ignore[misc]
+            produce(servers, source, [Sent(frame(1) + flights[n], b"k%d" % n) for n in range(300)])
+            reader.until(lambda seen, r=round_: len(seen) >= 300 * r)  # type: ignore[misc]
+
+    rounds = [reader.records[start : start + 300] for start in (0, 300, 600)]
+    taken = []
+    for records in rounds:
+        found = zip(records, blocks(records, contracts), strict=True)
+        taken.append({r.key for r, block in found if block["model_version"] == "2"})
+    assert 30 <= len(taken[0]) <= 90
+    assert taken[0] < taken[1] < taken[2]
+    assert len(taken[2]) == 300
+    assert {block["arm"] for block in blocks(rounds[2], contracts)} == {"champion"}
+
+
+def test_a_canary_whose_challenger_is_damaged_takes_nothing(
+    embedded: EmbeddedBroker,
+    topology: Topology,
+    models: Store,
+    contracts: Catalogue,
+    flights: list[bytes],
+) -> None:
+    """The champion decides for every key, and the version is refused by name."""
+    (models.root / NAME / "2" / "model.txt").write_text("tree")
+    models.promote(NAME, "2", why("promote"), "challenger")
+    models.canary(NAME, 0.5, why("canary"))
+    top, worker = following(topology, models, embedded, Delivery.EXACTLY_ONCE)
+    servers, source = embedded.bootstrap_servers, worker.input.topic
+    with (
+        Driver(top, worker, build_enricher(top, worker)) as driver,
+        Reader(servers, worker.output.topic) as reader,
+    ):
+        driver.until(lambda: "2" in driver.refused)
+        produce(servers, source, good(flights[:100]))
+        reader.until(lambda seen: len(seen) == 100)
+
+    assert {block["model_version"] for block in blocks(reader.records, contracts)} == {"1"}
+
+
+def test_two_models_in_one_worker_each_with_its_own_switch(
+    embedded: EmbeddedBroker,
+    topology: Topology,
+    models: Store,
+    contracts: Catalogue,
+    flights: list[bytes],
+    tmp_path: Path,
+) -> None:
+    """`workers contracts derive` makes the output; one is promoted, the other stays."""
+    assert topology.contracts.directory is not None
+    schemas = Path(shutil.copytree(topology.contracts.directory, tmp_path / "schemas"))
+    subject = schemas / "flights.enriched-value" / "subject.yaml"
+    subject.write_text(f"blocks: [enrichment, second]\n{subject.read_text()}")
+    for entry in stale(read_directory(schemas)):
+        write(read_directory(schemas), entry, with_id=True)
+    own = topology.model_copy(
+        update={"contracts": topology.contracts.model_copy(update={"directory": schemas})}
+    )
+    pinned = {"model": {"name": NAME, "version": "1"}}
+    top, worker = following(own, models, embedded, Delivery.EXACTLY_ONCE)
+    worker = worker.model_copy(update={"blocks": {"second": Block.model_validate(pinned)}})
+    top = top.model_copy(update={"workers": {worker.name: worker}})
+    servers, source = embedded.bootstrap_servers, worker.input.topic
+    with (
+        Driver(top, worker, build_enricher(top, worker)) as driver,
+        Reader(servers, worker.output.topic) as reader,
+    ):
+        models.promote(NAME, "2", why("promote"))
+        driver.until(lambda: driver.serving == "2")
+        produce(servers, source, good(flights[:100]))
+        reader.until(lambda seen: len(seen) == 100)
+
+    schema = read_directory(schemas).catalogue.versions("flights.enriched-value")[3].schema
+    for record in reader.records:
+        assert record.value is not None
+        event: Any = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schema.parsed, None)
+        seen = (event["enrichment"]["model_version"], event["second"]["model_version"])
+        assert seen == ("2", "1")
+        assert event["enrichment"]["score"] == event["second"]["score"]
 
 
 def test_a_bypass_decides_without_the_model_until_it_is_over(

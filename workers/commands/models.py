@@ -56,8 +56,9 @@ def _change(did: str, why: str, who: str | None) -> Change:
 def _say(name: str, made: Aliases) -> None:
     stand = {a: made.version(a) for a in ("champion", "challenger", "previous")}
     shown = ", ".join(f"{alias} {version}" for alias, version in stand.items() if version)
+    canary = f"; the challenger decides for {made.canary.share:.1%}" if made.canary else ""
     bypassed = "; BYPASSED: decisions are the fallback" if made.bypass else ""
-    print(f"{name}: {shown or 'no alias'}{bypassed}")
+    print(f"{name}: {shown or 'no alias'}{canary}{bypassed}")
 
 
 @app.command("list", epilog="Example: workers models list --output json")
@@ -76,11 +77,12 @@ def list_(
         }
         print(json.dumps(listed, indent=2))
         return
-    table = Table("model", "versions", "champion", "challenger", "previous", "bypass")
+    table = Table("model", "versions", "champion", "challenger", "previous", "canary", "bypass")
     for name, (versions, aliases) in found.items():
         stand = [aliases.champion, aliases.challenger, aliases.previous]
+        canary = f"{aliases.canary.share:.1%}" if aliases.canary else ""
         bypass = aliases.bypass.why if aliases.bypass else ""
-        table.add_row(name, ", ".join(versions), *(each or "" for each in stand), bypass)
+        table.add_row(name, ", ".join(versions), *(each or "" for each in stand), canary, bypass)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
@@ -180,6 +182,21 @@ def rollback(
 ) -> None:
     """Champion and previous change places."""
     _say(name, _store(topology).rollback(name, _change("rollback", why, who)))
+
+
+@app.command(epilog="Example: workers models canary flight-delay --share 0.05 --why 'first try'")
+def canary(
+    name: Model,
+    *,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of the keys, 0 to 1; 0 ends it.")],
+    why: Why,
+    who: Who = None,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """Let the challenger decide for a share of the keys, always the same ones."""
+    loaded = load(topology)
+    change = _change(f"canary {share:g}", why, who)
+    _say(name, Store(loaded.models.directory).canary(name, share, change))
 
 
 @app.command(epilog="Example: workers models bypass flight-delay --why 'incident 1234'")

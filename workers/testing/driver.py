@@ -95,6 +95,12 @@ class Driver:
         return self._enricher.bypass
 
     @property
+    def canary(self) -> float:
+        """The share of the keys for which the challenger decides."""
+        found = self._enricher.servings[0].canary
+        return 0.0 if found is None else found.share
+
+    @property
     def refused(self) -> frozenset[str]:
         """Versions that failed their checks."""
         return frozenset(self.journal.counts.refused_models)
