@@ -142,7 +142,8 @@ def test_the_commands_change_what_serves(tmp_path: Path) -> None:
     assert (
         json.loads(models(tmp_path, "list", "--output", "json")[1])[NAME]["canary"]["who"] == "me"
     )
-    assert "5.0%" not in models(tmp_path, "canary", NAME, "--share", "0", *said)[1]
+    ended = models(tmp_path, "canary", NAME, "--share", "0", *said)
+    assert ended == (0, f"{NAME}: champion 1, challenger 1\n")
     listed = models(tmp_path, "history", NAME)[1].splitlines()
     assert [line.partition("me  ")[2] for line in listed] == [
         "promote 1 to champion: a test",

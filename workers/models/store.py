@@ -193,8 +193,9 @@ class Store:
                     f"model {name} has no challenger; `workers models promote {name} VERSION "
                     "--to challenger` makes one"
                 )
-            on = CanaryShare(share=share, since=change.when, who=change.who, why=change.why)
-            return before.model_copy(update={"canary": on if share else None})
+            who, why = change.who, change.why
+            on = CanaryShare(share=share, since=change.when, who=who, why=why) if share else None
+            return before.model_copy(update={"canary": on})
 
         return self.change(name, change, make)
 
