@@ -12,7 +12,7 @@ from tests.traffic import broken, good, ids, places_by_key, split
 from workers.contracts.catalogue import Catalogue
 from workers.enrich.path import Enricher
 from workers.testing import Driver, EmbeddedBroker, Reader, RealKafka, Sent, isolated, produce
-from workers.topology import Delivery, Partitioning, Tombstones, Topology, Unframed, Worker
+from workers.topology import Delivery, Latency, Partitioning, Tombstones, Topology, Unframed, Worker
 from workers.wiring import build_enricher, pick
 
 AnyBroker = EmbeddedBroker | RealKafka
@@ -77,6 +77,32 @@ def test_every_record_ends_as_exactly_one(
     counts = driver.journal.counts
     assert (counts.enriched, counts.rejected.total(), counts.dropped) == (3001, len(pills), 0)
     assert sum(counts.decisions.values()) == 3000
+
+
+def test_a_batch_that_would_break_its_budget_gives_up_what_is_declared(
+    embedded: EmbeddedBroker, topology: Topology, enricher: Enricher, flights: list[bytes]
+) -> None:
+    """A millisecond to score is too little: the fallback, counted, and still each record once."""
+    latency = Latency.model_validate(
+        {"score": "1ms", "publish": "1s", "degrade": ["reasons", "fallback"]}
+    )
+    top, worker = isolated(topology, pick(topology, None), embedded, latency=latency)
+    produce(embedded.bootstrap_servers, worker.input.topic, good(flights[:1000]))
+
+    with (
+        Driver(top, worker, enricher) as driver,
+        Reader(embedded.bootstrap_servers, worker.output.topic) as reader,
+    ):
+        for round_ in range(1, 6):
+            reader.until(lambda seen, r=round_: len(seen) >= 1000 * r)  # type: ignore[misc]
+            produce(embedded.bootstrap_servers, worker.input.topic, good(flights[:1000]))
+        reader.until(lambda seen: len(seen) >= 6000)
+        given_up = driver.journal.counts.given_up
+
+    assert len(reader.records) == 6000
+    assert given_up["fallback"]
+    assert driver.journal.totals()["given_up"] == dict(+given_up)
+    assert any(b"over_budget" in (record.value or b"") for record in reader.records)
 
 
 def test_a_dead_letter_is_the_record_byte_for_byte(

@@ -59,6 +59,8 @@ class CountsState:
     batches: int = 0
     recoveries: int = 0
     refused_models: Counter[str] = field(default_factory=Counter)
+    given_up: Counter[str] = field(default_factory=Counter)
+    breaches: Counter[str] = field(default_factory=Counter)
 
 
 class Journal:
@@ -107,6 +109,7 @@ class Journal:
     def totals(self) -> dict[str, Any]:
         """The counts, for a line or a summary."""
         counts = self.counts
+        latency = {"given_up": +counts.given_up, "latency_breaches": +counts.breaches}
         return {
             "enriched": counts.enriched,
             "dead_lettered": dict(counts.rejected),
@@ -114,6 +117,7 @@ class Journal:
             "decisions": dict(counts.decisions),
             "batches": counts.batches,
             "recoveries": counts.recoveries,
+            **{name: dict(counted) for name, counted in latency.items() if counted},
         }
 
 

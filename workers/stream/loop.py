@@ -8,12 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from workers.enrich.batch import Batch, Outcomes
+from workers.enrich.policy import Effort
 from workers.errors import Reject, Retry, Verdict
 from workers.stream.caution import CautionState
 from workers.stream.clock import Clock
 from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size
+from workers.stream.pace import PaceState
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
 from workers.stream.schemas import Schemas
@@ -27,9 +29,19 @@ PATIENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class _Times:
+    """Seconds that a batch took so far, and when it was scored."""
+
+    wait: float
+    score: float
+    scored_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class _InFlight:
     polled: Polled
     outcomes: Outcomes
+    times: _Times
 
 
 class _Drain(Exception):  # noqa: N818  control flow, not an error
@@ -45,7 +57,7 @@ class Loop:
         worker: Worker,
         source: Source,
         publisher: Publisher,
-        enrich: Callable[[Batch], Outcomes],
+        enrich: Callable[[Batch, Effort], Outcomes],
         schemas: Schemas,
         slot: Slot,
         outgoing: Outgoing,
@@ -68,6 +80,8 @@ class Loop:
         self._in_flight: _InFlight | None = None
         largest = worker.batch.max_records
         self._caution = CautionState(largest, largest)
+        counts = journal.counts
+        self._pace = PaceState(worker.latency, largest, counts.given_up, counts.breaches)
         self._attempts = 1
         self._stopping = False
         self._stop_by: float | None = None
@@ -113,25 +127,30 @@ class Loop:
             self._slot.take()
             self._schemas.take()
             self._schemas.release()
-            polled = self._source.poll(self._caution.limit)
+            began = self._clock.monotonic()
+            polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
-            polled, outcomes = self._outcomes(polled)
+            waited = self._clock.monotonic()
+            plan = self._pace.plan(len(polled.batch))
+            polled, outcomes = self._outcomes(polled, plan.effort)
+            scored = self._clock.monotonic()
+            self._pace.scored(len(polled.batch), plan, scored - waited)
             self._settle()
-            self._publish(polled, outcomes)
+            self._publish(polled, outcomes, _Times(waited - began, scored - waited, scored))
             self._journal.progress()
         except Retry as unwell:
             self._recover(unwell)
 
-    def _outcomes(self, polled: Polled) -> tuple[Polled, Outcomes]:
+    def _outcomes(self, polled: Polled, effort: Effort) -> tuple[Polled, Outcomes]:
         """The batch's outcomes; without rows that wait for a schema to be looked up."""
-        outcomes = self._enrich(polled.batch)
+        outcomes = self._enrich(polled.batch, effort)
         if outcomes.unknown and (rest := self._schemas.hold(outcomes)) is not None:
             polled = replace(polled, batch=rest)
-            outcomes = self._enrich(rest)
+            outcomes = self._enrich(rest, effort)
         outcomes = held_to_size(outcomes, self._worker.output.max_message_bytes)
         return polled, self._caution.apply(outcomes)
 
-    def _publish(self, polled: Polled, outcomes: Outcomes) -> None:
+    def _publish(self, polled: Polled, outcomes: Outcomes, times: _Times) -> None:
         """Hand the batch to the publisher's thread."""
         if not self._source.owns(polled):
             raise Moved("partitions moved while the batch before was being committed")
@@ -140,7 +159,7 @@ class Loop:
         records = self._outgoing.records(outcomes, self._attempts)
         decisions = sum(map(len, outcomes.decisions.values()))
         count = len(outcomes.enriched) + decisions + len(outcomes.rejected)
-        self._in_flight = _InFlight(polled, outcomes)
+        self._in_flight = _InFlight(polled, outcomes, times)
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
 
     def _settle(self) -> None:
@@ -162,6 +181,10 @@ class Loop:
             return
         if self._worker.delivery is Delivery.AT_LEAST_ONCE:
             self._source.commit(flight.polled, asynchronous=asynchronous)
+        times = flight.times
+        publish = self._pending.finished - times.scored_at
+        stages = {"wait": times.wait, "score": times.score, "publish": publish}
+        self._pace.settled(len(flight.polled.batch), stages)
         self._journal.committed(flight.outcomes)
         self._caution.passed(
             flight.polled.batch, self._source.assigned - self._source.stopped.keys()

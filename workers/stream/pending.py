@@ -29,6 +29,8 @@ class Pending:
         self._work: Work | None = None
         self._error: BaseException | None = None
         self._began = 0.0
+        self.finished = 0.0
+        """When the last one was over, well or not."""
 
     @property
     def busy(self) -> bool:
@@ -62,6 +64,7 @@ class Pending:
             self._publisher.publish(work)
         except BaseException as error:  # noqa: BLE001  carried over to the thread that waits
             self._error = error
+        self.finished = self._clock.monotonic()
 
     def abandon(self) -> None:
         """Nobody waits any more."""
