@@ -177,21 +177,23 @@ class Enricher:
         # The first block's id is the event's; another's says which of the event's it is.
         tail = "" if seat is self._seats[0] else f":{seat.name}"
         partitions, offsets = batch.partitions, batch.offsets
-        scores = opinion.scores[keep]
-        absent = np.isnan(scores)
-        without = opinion.without[keep]
+        ids = [f"{stem}{partitions[n]}:{offsets[n]}" for n in numbers]
+        # A slice copies nothing, and nearly always every place is kept.
+        kept: Any = slice(None) if count == len(opinion.scores) else keep
+        scores, without = opinion.scores[kept], opinion.without[kept]
+        reasons = opinion.reasons
         columns: dict[str, Any] = {
-            "decision_id": [f"{stem}{partitions[n]}:{offsets[n]}{tail}" for n in numbers],
+            "decision_id": [f"{each}{tail}" for each in ids] if tail else ids,
             "model": [seat.serving.model.manifest.name] * count,
-            "model_version": opinion.versions[keep],
-            "score": pa.array(scores, mask=absent),
-            "decision": opinion.decisions[keep],
-            "fallback": [why is not None for why in without.tolist()],
+            "model_version": opinion.versions[kept],
+            "score": pa.array(scores, mask=np.isnan(scores)),
+            "decision": opinion.decisions[kept],
+            "fallback": [why is not None for why in without],
             "fallback_reason": without,
-            "reasons": [opinion.reasons[place] for place in keep],
+            "reasons": reasons if kept is not keep else [reasons[place] for place in keep],
             "scored_at": np.full(count, batch.now),
-            "arm": opinion.arms[keep],
-            "rule": opinion.rules[keep],
+            "arm": opinion.arms[kept],
+            "rule": opinion.rules[kept],
         }
         return self._block.encode(columns, count)
 
