@@ -10,6 +10,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import swaps
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
@@ -42,8 +43,11 @@ def main() -> None:
         spent = stages(kafka, "flights")
         say("several versions at once")
         with tempfile.TemporaryDirectory() as folder:
-            mixed = versions(kafka, values, Path(folder))
-    options.out.write_text(document(figures, delays, spent, table(mixed)))
+            mixed = table(versions(kafka, values, Path(folder)))
+        say("switching models")
+        with tempfile.TemporaryDirectory() as folder:
+            mixed += swaps.table(swaps.swaps(kafka, Path(folder)))
+    options.out.write_text(document(figures, delays, spent, mixed))
     say(f"wrote {options.out}")
 
 

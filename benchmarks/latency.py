@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,8 +38,25 @@ def pace(servers: str, topic: str, rate: int) -> None:
     producer.flush()
 
 
+Waits = np.ndarray[Any, np.dtype[np.float64]]
+
+
 def percentiles(subject: Subject, kafka: RealKafka, rate: int) -> tuple[float, float]:
     """p50 and p99 in ms at `rate` events a second, without the first seconds.
+
+    Raises:
+        TimeoutError: not everything came out.
+    """
+    late = delays(subject, kafka, rate)
+    return float(np.percentile(late, 50)), float(np.percentile(late, 99))
+
+
+def delays(
+    subject: Subject, kafka: RealKafka, rate: int, during: Callable[[], None] = lambda: None
+) -> Waits:
+    """Milliseconds of every event at `rate` events a second, without those of the first seconds.
+
+    `during` runs in a thread of its own while they are sent.
 
     Raises:
         TimeoutError: not everything came out.
@@ -61,13 +80,16 @@ def percentiles(subject: Subject, kafka: RealKafka, rate: int) -> tuple[float, f
             f"from benchmarks.latency import pace; pace(*{_arguments(kafka, source, rate)})",
         ]
         sender = subprocess.Popen([sys.executable, *command], cwd=ROOT)
-        delays = _read(reader, rate * SECONDS)
+        beside = threading.Thread(target=during)
+        beside.start()
+        found = _read(reader, rate * SECONDS)
+        beside.join()
         sender.wait()
         reader.close()
     kafka.delete_topic(source)
-    stamps, waits = delays[:, 0], delays[:, 1]
-    late = waits[stamps >= stamps.min() + SETTLE_MS]
-    return float(np.percentile(late, 50)), float(np.percentile(late, 99))
+    stamps, waits = found[:, 0], found[:, 1]
+    late: Waits = waits[stamps >= stamps.min() + SETTLE_MS]
+    return late
 
 
 def _arguments(kafka: RealKafka, source: str, rate: int) -> str:

@@ -31,7 +31,7 @@ class Subject:
     """A program that enriches (or copies) `input` to `output` until it is ended.
 
     `command` has {servers}, {input}, {output}, {group} in it; `events` is how many are measured;
-    `contracts` is the directory that its topology names.
+    `contracts` and `models` are the directories that its topology names, `model` which of them.
     """
 
     name: str
@@ -39,6 +39,8 @@ class Subject:
     command: tuple[str, ...]
     events: int
     contracts: Path = ROOT / "schemas"
+    models: Path = ROOT / "models"
+    model: str = 'name: flight-delay, version: "1"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +97,21 @@ def peak_megabytes(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def topology_text(names: dict[str, str], delivery: str, contracts: Path) -> str:
+def topology_text(names: dict[str, str], subject: Subject) -> str:
     """The worker's topology; what is not written is the default."""
     return f"""
 version: 1
 broker: {{bootstrap_servers: "{names["servers"]}"}}
-contracts: {{directory: {contracts}}}
-models: {{directory: {ROOT / "models"}}}
+contracts: {{directory: {subject.contracts}}}
+models: {{directory: {subject.models}}}
 workers:
   bench:
     input: {{topic: {names["input"]}, subject: flights-value}}
     output: {{topic: {names["output"]}, subject: flights.enriched-value}}
     dead_letter: {{topic: {names["output"]}.dlq}}
-    model: {{name: flight-delay, version: "1"}}
+    model: {{{subject.model}}}
     group: {names["group"]}
-    delivery: {delivery}
+    delivery: {subject.guarantee}
     first_start: earliest
 """
 
@@ -129,7 +131,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
             "group": f"bench-{tag}",
             "topology": f"{folder}/topology.yaml",
         }
-        text = topology_text(names, subject.guarantee, subject.contracts)
+        text = topology_text(names, subject)
         Path(names["topology"]).write_text(text)
         log = Path(folder) / "log"
         with log.open("wb") as out:

@@ -80,8 +80,9 @@ def _contracts(folder: Path) -> Path:
         (inputs / f"v{number}.avsc").write_text(schema.text)
         _entry(inputs, number, number)
         if number != REWRITTEN:
-            (outputs / f"v{number}.avsc").write_text(derive(schema, enrichment_block()).text)
-            _entry(outputs, number, 100 + number)
+            output = max(int(file.stem[1:]) for file in outputs.glob("v*.avsc")) + 1
+            (outputs / f"v{output}.avsc").write_text(derive(schema, enrichment_block()).text)
+            _entry(outputs, output, 300 + number)
     return root
 
 
