@@ -32,7 +32,7 @@ class Features:
     def __init__(self, features: Sequence[Feature], *, columns: Sequence[str]) -> None:
         """Compile the features of a bundle, ordered as `columns`, the booster's own names.
 
-        `fields` are the event's fields that they read.
+        `fields` are the event's fields that they read, `ordered` the features as columns.
 
         Raises:
             ModelError: names differ from the booster's, or an expression is not SQL.
@@ -47,8 +47,8 @@ class Features:
                 f"the booster wants features the manifest lacks: {missing}; "
                 f"the manifest lists features the booster lacks: {extra}"
             )
-        self._features = [by_name[name] for name in columns]
-        self._expressions = [_compile(feature) for feature in self._features]
+        self.ordered = [by_name[name] for name in columns]
+        self._expressions = [_compile(feature) for feature in self.ordered]
         self.fields = sorted(
             {root for expression in self._expressions for root in expression.meta.root_names()}
         )
@@ -59,7 +59,7 @@ class Features:
         Raises:
             ModelError: an expression reads a field that is not there; names the feature.
         """
-        for feature, expression in zip(self._features, self._expressions, strict=True):
+        for feature, expression in zip(self.ordered, self._expressions, strict=True):
             unknown = sorted(set(expression.meta.root_names()) - set(fields))
             if unknown:
                 raise ModelError(f"feature {feature.name}: the contract has no field {unknown}")
@@ -67,9 +67,9 @@ class Features:
     def compute(self, table: pa.RecordBatch) -> Featured:
         """The matrix of a batch; a row that cannot be computed is rejected alone."""
         rejections: dict[int, Reject] = {}
-        matrix = np.full((table.num_rows, len(self._features)), np.nan)
+        matrix = np.full((table.num_rows, len(self.ordered)), np.nan)
         self._halve(table.select(self.fields), 0, matrix, rejections)
-        for column, feature in enumerate(self._features):
+        for column, feature in enumerate(self.ordered):
             _hold(feature, matrix[:, column], rejections)
         return Featured(matrix, rejections)
 
@@ -94,11 +94,23 @@ class Features:
             self._halve(table.slice(middle), start + middle, matrix, rejections)
 
 
+def expression_of(feature: Feature) -> pl.Expr:
+    """The feature's expression as it is written: of any type.
+
+    Raises:
+        ModelError: it is not SQL.
+    """
+    try:
+        return pl.sql_expr(feature.sql)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise ModelError(f"not a SQL expression: {error}") from error
+
+
 def _compile(feature: Feature) -> pl.Expr:
     try:
-        expression = pl.sql_expr(feature.sql)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise ModelError(f"feature {feature.name}: not a SQL expression: {error}") from error
+        expression = expression_of(feature)
+    except ModelError as error:
+        raise ModelError(f"feature {feature.name}: {error}") from error
     if feature.type is FeatureType.CATEGORICAL:
         # A category never seen in training has no code: LightGBM treats it as missing.
         codes = {name: float(code) for code, name in enumerate(feature.categories)}

@@ -1,7 +1,7 @@
 """What topology.yaml may say, and reading it."""
 
 from workers.topology.describe import describe
-from workers.topology.load import load, user_cache
+from workers.topology.load import load, load_as, user_cache
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
@@ -32,6 +32,7 @@ __all__ = [
     "describe",
     "json_schema",
     "load",
+    "load_as",
     "retention_settings",
     "user_cache",
 ]
