@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
@@ -12,11 +13,12 @@ from workers.models.markup import tag, text
 from workers.models.model import calibrated
 from workers.models.reference import Bins, Categories
 
-WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 24, 30
+WIDTH, HEIGHT = 640, 226
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 30, 30
 SMALL = (150, 36)
-MOST = 60
-"""Bars of a small histogram; more categories than that are shown as the most frequent ones."""
+FEW, MOST = 10, 60
+"""Bars of a small histogram: of more bins than FEW the ends are left out, of categories more than
+MOST the rarest."""
 
 
 def score_plot(scores: Bins, decisions: Decisions, score_range: tuple[float, float]) -> Element:
@@ -24,9 +26,9 @@ def score_plot(scores: Bins, decisions: Decisions, score_range: tuple[float, flo
     low, high = score_range
     spans = _spans(decisions, low, high)
     bands = [part for place, span in enumerate(spans) for part in _band(place, *span, low, high)]
-    highest = max(_densities(scores), default=0.0) or 1.0
+    highest = max(_densities(scores), default=0.0)
     bars = [
-        _bar(_across(start, low, high), _across(end, low, high), density / highest, count)
+        _bar(_across(start, low, high), _across(end, low, high), _share(density, 0, highest), count)
         for start, end, density, count in zip(
             scores.edges, scores.edges[1:], _densities(scores), scores.counts, strict=False
         )
@@ -56,25 +58,35 @@ def calibration_plot(calibration: Calibration, score_range: tuple[float, float])
 
 
 def small_histogram(spread: Bins | Categories, name: str) -> Element:
-    """A feature's reference distribution, one bar a bin or category, without an axis."""
-    counts = list(spread.counts)
-    if isinstance(spread, Categories):
-        counts = sorted(counts, reverse=True)[:MOST]
+    """A feature's reference distribution, without an axis: what is beside the bars is in the title.
+
+    Of numbers in many bins the outermost two are left out: far values would flatten all others.
+    """
     width, height = SMALL
-    highest, each = max(counts, default=0) or 1, width / len(counts)
+    if isinstance(spread, Categories):
+        heights = [float(count) for count in sorted(spread.counts, reverse=True)[:MOST]]
+        edges = [float(place) for place in range(len(heights) + 1)]
+        title = f"{name}: {len(spread.counts)} categories, the most frequent first"
+    else:
+        shown = slice(1, -1) if len(spread.counts) > FEW else slice(None)
+        heights = _densities(spread)[shown]
+        edges = list(spread.edges[shown])
+        title = f"{name}: shown {edges[0]:.6g} to {edges[-1]:.6g}"
+        title += f", seen {spread.edges[0]:.6g} to {spread.edges[-1]:.6g}"
+    highest, low, high = max(heights, default=0.0), edges[0], edges[-1]
     bars = [
         tag(
             "rect",
-            x=round(place * each, 2),
-            y=round(height - height * count / highest, 2),
-            width=round(max(each - 1, 0.5), 2),
-            height=round(height * count / highest, 2),
+            x=round(width * _share(start, low, high), 2),
+            y=round(height - height * _share(tall, 0, highest), 2),
+            width=round(max(width * _share(low + end - start, low, high) - 0.5, 0.5), 2),
+            height=round(height * _share(tall, 0, highest), 2),
             class_="bar",
         )
-        for place, count in enumerate(counts)
+        for start, end, tall in zip(edges, edges[1:], heights, strict=False)
     ]
     box = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height}
-    return tag("svg", *bars, role="img", aria_label=f"Histogram of {name}", **box)
+    return tag("svg", tag("title", title), *bars, role="img", aria_label=title, **box)
 
 
 def share_bar(share: float) -> Element:
@@ -120,13 +132,22 @@ def _bar(left: float, right: float, share: float, count: int) -> Element:
 
 
 def _densities(bins: Bins) -> list[float]:
-    widths = np.diff(np.array(bins.edges))
-    return [float(density) for density in np.array(bins.counts) / widths]
+    """Events by width; one bin alone is as high as its count, however narrow it is."""
+    if len(bins.counts) == 1:
+        return [float(bins.counts[0])]
+    with np.errstate(over="ignore", divide="ignore"):
+        found = np.array(bins.counts) / np.diff(np.array(bins.edges))
+    return [float(density) for density in found]
 
 
 def _across(value: float, low: float, high: float) -> float:
+    return round(LEFT + (WIDTH - LEFT - RIGHT) * _share(value, low, high), 2)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far from low to high, 0 to 1; 0 where that is no number."""
     share = (value - low) / (high - low) if high > low else 0.0
-    return round(LEFT + (WIDTH - LEFT - RIGHT) * min(max(share, 0.0), 1.0), 2)
+    return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
 
 
 def _points(
@@ -135,11 +156,9 @@ def _points(
     across_range: tuple[float, float],
     up_range: tuple[float, float],
 ) -> str:
-    low, high = up_range
     tall = HEIGHT - TOP - BOTTOM
     return " ".join(
-        f"{_across(x, *across_range)},"
-        f"{round(HEIGHT - BOTTOM - tall * min(max((y - low) / (high - low), 0.0), 1.0), 2)}"
+        f"{_across(x, *across_range)},{round(HEIGHT - BOTTOM - tall * _share(y, *up_range), 2)}"
         for x, y in zip(across, up, strict=True)
     )
 
