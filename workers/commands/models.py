@@ -15,16 +15,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from workers.errors import ModelError
+from workers.commands.build import build, card, usual
 from workers.models.bundle import read_bundle
 from workers.models.store import Aliases, Change, Store
 from workers.topology import load
 
-app = typer.Typer(no_args_is_help=True, help="List, promote, roll back and bypass models.")
+app = typer.Typer(no_args_is_help=True, help="Build, list, promote, roll back and bypass models.")
 TopologyFile = Annotated[
     Path, typer.Option("--topology", "-t", help="The topology file.", show_default=True)
 ]
 DEFAULT_TOPOLOGY = Path("topology.yaml")
+app.command(
+    epilog="Example: workers models build spec.yaml --booster model.txt --events june.avro"
+)(build)
+app.command(epilog="Example: workers models card flight-delay 2 --output card.html")(card)
 Model = Annotated[str, typer.Argument(help="The model's name.")]
 Why = Annotated[str, typer.Option("--why", help="For the history; whoever looks later asks.")]
 Who = Annotated[str | None, typer.Option("--who", help="Default: the user of this shell.")]
@@ -96,7 +100,7 @@ def show(
 ) -> None:
     """Show what a version is: contract, features, decisions, metrics, owner."""
     store = _store(topology)
-    manifest = read_bundle(store.root, name, version or _usual(store, name)).manifest
+    manifest = read_bundle(store.root, name, version or usual(store, name)).manifest
     document = manifest.model_dump(mode="json")
     if output is Output.JSON:
         print(json.dumps(document, indent=2))
@@ -106,13 +110,6 @@ def show(
         table.add_row(key, json.dumps(value, indent=1) if isinstance(value, dict) else str(value))
     table.columns[1].overflow = "fold"
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-
-
-def _usual(store: Store, name: str) -> str:
-    versions = store.versions(name)
-    if not versions:
-        raise ModelError(f"no model {name}; there are {', '.join(store.names()) or 'none'}")
-    return store.aliases(name).champion or versions[-1]
 
 
 @app.command(epilog="Example: workers models check flight-delay 2")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 
 from workers.errors import ModelError, Reject, Verdict
@@ -26,12 +27,10 @@ class Rules:
         """
         self.names = np.array([*(rule.name for rule in rules), None], dtype=object)
         self.decisions = np.array([*(rule.decision for rule in rules), None], dtype=object)
-        self._expressions = Expressions(
-            {rule.name: parse_expression(rule.when, f"rule {rule.name}") for rule in rules}
-        )
+        self._expressions = Expressions({rule.name: _parse(rule) for rule in rules})
         for name, roots in self._expressions.roots.items():
-            if not roots:
-                raise ModelError(f"rule {name}: it reads no field, so it is the same for all")
+            if not roots or self._expressions.of_all(name):
+                raise ModelError(f"rule {name}: it is one value for all events, not one of each")
         self._given = frozenset(given)
         self.fields = frozenset(self._expressions.fields) - self._given
 
@@ -68,3 +67,10 @@ class Rules:
             for row, why in failed.items()
         }
         return found, rejections
+
+
+def _parse(rule: Rule) -> pl.Expr:
+    try:
+        return parse_expression(rule.when)
+    except ModelError as error:
+        raise ModelError(f"rule {rule.name}: {error}") from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+
 import lightgbm
 import numpy as np
 import numpy.typing as npt
@@ -49,3 +52,11 @@ class Booster:
             return np.empty((0, len(self.feature_names) + 1))
         found = self._booster.predict(matrix, pred_contrib=True, num_threads=self._threads)
         return np.asarray(found, dtype=np.float64)
+
+
+if __name__ == "__main__":
+    # A child that shows whether a text can be loaded; its end says so, with the last line printed.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+    resource.setrlimit(resource.RLIMIT_AS, (8 * 1024**3, 8 * 1024**3))
+    Booster(sys.stdin.read(), threads=1)

@@ -7,6 +7,7 @@ once, into memory; what was checked is what is loaded, whatever happens to the f
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 from dataclasses import dataclass
@@ -15,13 +16,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from workers.errors import ModelError
+from workers.models.reference import Reference
 
 MAX_MANIFEST = 4_000_000
 MAX_FILE = 512 * 1024 * 1024
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Licence = Annotated[str, Field(pattern=r"^[A-Za-z0-9.+() -]{0,200}$")]
+"""An SPDX licence expression: `Apache-2.0`, `MIT OR LicenseRef-internal`."""
 
 
 class _Part(BaseModel):
@@ -64,6 +75,24 @@ class Feature(_Part):
             raise ValueError("categories belong to a categorical feature, and it needs them")
         if len(set(self.categories)) != len(self.categories):
             raise ValueError("a category is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_fit(self) -> Self:
+        low, high = self.range or (-math.inf, math.inf)
+        if low > high:
+            raise ValueError(f"feature {self.name}: range begins at {low}, above its end {high}")
+        if not isinstance(self.missing, float):
+            return self
+        if not low <= self.missing <= high:
+            raise ValueError(
+                f"feature {self.name}: `missing` is {self.missing}, outside range {low} to {high}: "
+                "write reject, or a number inside"
+            )
+        if self.categories and self.missing not in range(len(self.categories)):
+            raise ValueError(
+                f"feature {self.name}: `missing` is {self.missing}, not the place of a category"
+            )
         return self
 
 
@@ -144,8 +173,26 @@ class ContractRef(_Part):
     version: int
 
 
+class Training(_Part):
+    """What the booster has learned from."""
+
+    since: AwareDatetime = Field(description="the first instant of the training window")
+    until: AwareDatetime = Field(description="the instant at which the window ended")
+    rows: Annotated[int, Field(ge=1)]
+    dataset: Annotated[str, Field(max_length=2000)] = Field(
+        default="", description="where the rows came from, and what was left out"
+    )
+    seed: int | None = None
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.since >= self.until:
+            raise ValueError("the training window must end after it begins")
+        return self
+
+
 class Manifest(_Part):
-    """manifest.json."""
+    """manifest.json. What is None came with later builds; bundles without it are served as well."""
 
     format: Literal[1]
     name: Name
@@ -153,9 +200,12 @@ class Manifest(_Part):
     created: datetime
     description: str = ""
     owner: str = ""
+    licence: Licence = ""
+    training: Training | None = None
     contract: ContractRef
     booster: FileEntry
     golden: FileEntry
+    reference: FileEntry | None = None
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
     decisions: Decisions
     calibration: Calibration | None = None
@@ -206,6 +256,7 @@ class Bundle:
     manifest: Manifest
     booster: str
     golden: Golden
+    reference: Reference | None = None
 
 
 def read_bundle(root: Path, name: str, version: str) -> Bundle:
@@ -227,11 +278,25 @@ def read_bundle(root: Path, name: str, version: str) -> Bundle:
     booster = _verified(folder, manifest.booster)
     golden = _verified(folder, manifest.golden)
     try:
-        return Bundle(manifest, booster.decode(), Golden.model_validate_json(golden))
+        rows = Golden.model_validate_json(golden)
+        return Bundle(manifest, booster.decode(), rows, _reference(folder, manifest))
     except UnicodeDecodeError as error:
         raise ModelError(f"{folder / manifest.booster.file}: not text: {error}") from error
     except ValidationError as error:
         raise ModelError(f"{folder / manifest.golden.file}: {_faults(error)}") from error
+
+
+def _reference(folder: Path, manifest: Manifest) -> Reference | None:
+    entry = manifest.reference
+    if entry is None:
+        return None
+    if entry.bytes > MAX_MANIFEST:
+        raise ModelError(f"{folder / entry.file}: {entry.bytes} bytes, more than {MAX_MANIFEST}")
+    content = _verified(folder, entry)
+    try:
+        return Reference.model_validate_json(content)
+    except ValidationError as error:
+        raise ModelError(f"{folder / entry.file}: {_faults(error)}") from error
 
 
 def describe_file(path: Path) -> FileEntry:

@@ -12,16 +12,16 @@ from workers.errors import ModelError
 from workers.models.booster import Matrix
 
 
-def parse_expression(sql: str, where: str) -> pl.Expr:
+def parse_expression(sql: str) -> pl.Expr:
     """A SQL expression, compiled.
 
     Raises:
-        ModelError: it is none; names `where`.
+        ModelError: it is none.
     """
     try:
         return pl.sql_expr(sql)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise ModelError(f"{where}: not a SQL expression: {error}") from error
+        raise ModelError(f"not a SQL expression: {error}") from error
 
 
 class Expressions:
@@ -29,11 +29,22 @@ class Expressions:
 
     def __init__(self, expressions: Mapping[str, pl.Expr]) -> None:
         """`expressions` by the name of their column; each is cast to a double."""
-        self._expressions = [
-            expression.cast(pl.Float64).alias(name) for name, expression in expressions.items()
-        ]
+        self._by_name = {
+            name: expression.cast(pl.Float64).alias(name)
+            for name, expression in expressions.items()
+        }
+        self._expressions = list(self._by_name.values())
         self.roots = {name: roots(expression) for name, expression in expressions.items()}
         self.fields = sorted({field for fields in self.roots.values() for field in fields})
+
+    def of_all(self, name: str) -> bool:
+        """Is it one value over all rows, as MAX(field) is, and not one of each?"""
+        kinds = dict.fromkeys(self.roots[name], pl.Float64())
+        try:
+            return pl.DataFrame(schema=kinds).select(self._by_name[name]).height > 0
+        except (pl.exceptions.PolarsError, ValueError, pl.exceptions.PanicException):
+            # It needs columns of another type; what is an aggregate is one for numbers too.
+            return False
 
     def compute(self, table: pa.RecordBatch) -> tuple[Matrix, dict[int, str]]:
         """A row a row of the table and a column an expression; null is NaN.

@@ -33,7 +33,7 @@ class Features:
     def __init__(self, features: Sequence[Feature], *, columns: Sequence[str]) -> None:
         """Compile the features of a bundle, ordered as `columns`, the booster's own names.
 
-        `fields` are the event's fields that they read.
+        `fields` are the event's fields that they read, `ordered` the features as columns.
 
         Raises:
             ModelError: names differ from the booster's, or an expression is not SQL.
@@ -48,8 +48,8 @@ class Features:
                 f"the booster wants features the manifest lacks: {missing}; "
                 f"the manifest lists features the booster lacks: {extra}"
             )
-        self._features = [by_name[name] for name in columns]
-        self._expressions = Expressions({f.name: _compile(f) for f in self._features})
+        self.ordered = [by_name[name] for name in columns]
+        self._expressions = Expressions({f.name: _compile(f) for f in self.ordered})
         self.fields = self._expressions.fields
 
     def check_fields(self, fields: Sequence[str]) -> None:
@@ -69,13 +69,25 @@ class Features:
             row: Reject(Verdict.FEATURE, "expression", f"a feature expression failed: {why}")
             for row, why in failed.items()
         }
-        for column, feature in enumerate(self._features):
+        for column, feature in enumerate(self.ordered):
             _hold(feature, matrix[:, column], rejections)
         return Featured(matrix, rejections)
 
 
+def expression_of(feature: Feature) -> pl.Expr:
+    """The feature's expression as it is written: of any type.
+
+    Raises:
+        ModelError: it is not SQL.
+    """
+    return parse_expression(feature.sql)
+
+
 def _compile(feature: Feature) -> pl.Expr:
-    expression = parse_expression(feature.sql, f"feature {feature.name}")
+    try:
+        expression = expression_of(feature)
+    except ModelError as error:
+        raise ModelError(f"feature {feature.name}: {error}") from error
     if feature.type is FeatureType.CATEGORICAL:
         # A category never seen in training has no code: LightGBM treats it as missing.
         codes = {name: float(code) for code, name in enumerate(feature.categories)}

@@ -1,10 +1,12 @@
 """Brokers, drivers and readers for tests: ours, and those of people who use the workers.
 
 `EmbeddedBroker` needs nothing and demonstrates; `real_kafka()` is Apache Kafka and proves.
+`build_features` is for training scripts and notebooks: features as a worker computes them.
 """
 
 from workers.testing.driver import Driver, isolated
 from workers.testing.embedded import EmbeddedBroker
+from workers.testing.features import FeatureTable, build_features
 from workers.testing.kafka import RealKafka, real_kafka
 from workers.testing.records import OutRecord, Reader, Sender, Sent, produce
 from workers.testing.registry import LocalRegistry, RealRegistry, real_registry
@@ -12,6 +14,7 @@ from workers.testing.registry import LocalRegistry, RealRegistry, real_registry
 __all__ = [
     "Driver",
     "EmbeddedBroker",
+    "FeatureTable",
     "LocalRegistry",
     "OutRecord",
     "Reader",
@@ -19,6 +22,7 @@ __all__ = [
     "RealRegistry",
     "Sender",
     "Sent",
+    "build_features",
     "isolated",
     "produce",
     "real_kafka",

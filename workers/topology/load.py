@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -21,6 +21,7 @@ from workers.topology.model import Topology, relative_to
 MAX_BYTES = 1_000_000
 _VARIABLE = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 Place = tuple[str | int, ...]
+Loaded = TypeVar("Loaded", bound=BaseModel)
 
 
 def load(path: Path, env: Mapping[str, str] | None = None) -> Topology:
@@ -29,21 +30,36 @@ def load(path: Path, env: Mapping[str, str] | None = None) -> Topology:
     Raises:
         TopologyError: the file cannot be used; its text has a line for every fault.
     """
+    values = os.environ if env is None else env
+    return load_as(Topology, path, values, lambda plain: relative_to(plain, path.parent.resolve()))
+
+
+def load_as(
+    model: type[Loaded],
+    path: Path,
+    env: Mapping[str, str] | None = None,
+    prepare: Callable[[Any], Any] = lambda plain: plain,
+) -> Loaded:
+    """Read a YAML file as `model`; variables are substituted where there is an `env`.
+
+    Raises:
+        TopologyError: the file cannot be used; its text has a line for every fault.
+    """
     document = _parse(path)
     lines: dict[Place, int] = {}
     missing: list[tuple[Place, str]] = []
-    values = os.environ if env is None else env
-    plain = _plain(document, (), lines, values, missing)
+    plain = _plain(document, (), lines, env, missing)
     faults = [(place, text) for place, text in missing]
-    topology = None
+    loaded = None
     try:
-        topology = Topology.model_validate(relative_to(plain, path.parent.resolve()))
+        loaded = model.model_validate(prepare(plain))
     except ValidationError as error:
         unset = {place for place, _ in missing}
-        faults += [fault for fault in _faults(error) if fault[0] not in unset]
-    if topology is None or faults:
-        raise TopologyError("\n".join(_describe(path, lines, *fault) for fault in faults))
-    return topology
+        faults += [fault for fault in _faults(error, model) if fault[0] not in unset]
+    if loaded is None or faults:
+        whole = model.__name__.lower()
+        raise TopologyError("\n".join(_describe(path, lines, whole, *fault) for fault in faults))
+    return loaded
 
 
 def user_cache(env: Mapping[str, str] | None = None) -> Path:
@@ -85,7 +101,9 @@ def _read(path: Path) -> str:
             raise TopologyError(f"{path}: {len(content)} bytes, more than {MAX_BYTES}")
         return content.decode()
     except OSError as error:
-        raise TopologyError(f"{path}: {error.strerror}; name it with --topology") from error
+        # The default's name is one that nobody typed.
+        hint = "; name it with --topology" if path.name.startswith("topology") else ""
+        raise TopologyError(f"{path}: {error.strerror}{hint}") from error
     except UnicodeDecodeError as error:
         raise TopologyError(f"{path}: not UTF-8: {error}") from error
 
@@ -94,7 +112,7 @@ def _plain(
     node: Any,
     place: Place,
     lines: dict[Place, int],
-    env: Mapping[str, str],
+    env: Mapping[str, str] | None,
     missing: list[tuple[Place, str]],
 ) -> Any:
     """The document in plain types, substituted; notes the line of every field on the way."""
@@ -111,7 +129,9 @@ def _plain(
             lines[(*place, index)] = node.lc.item(index)[0] + 1
             listed.append(_plain(value, (*place, index), lines, env, missing))
         return listed
-    return _substitute(node, place, env, missing) if isinstance(node, str) else node
+    if not isinstance(node, str):
+        return node
+    return str(node) if env is None else _substitute(node, place, env, missing)
 
 
 def _substitute(
@@ -134,13 +154,13 @@ def _substitute(
     return replaced
 
 
-def _faults(error: ValidationError) -> list[tuple[Place, str]]:
+def _faults(error: ValidationError, model: type[BaseModel]) -> list[tuple[Place, str]]:
     found = []
     for fault in error.errors(include_input=False, include_url=False):
         place = tuple(part for part in fault["loc"] if part not in ("[key]", "str", "int", "bool"))
         text = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            text = f"unknown key{_nearest(place)}"
+            text = f"unknown key{_nearest(place, model)}"
         elif fault["type"] == "missing":
             text = "is needed"
         entry = (place, text)
@@ -149,9 +169,9 @@ def _faults(error: ValidationError) -> list[tuple[Place, str]]:
     return found
 
 
-def _nearest(place: Place) -> str:
-    part: Any = Topology.model_json_schema()
-    definitions = part["$defs"]
+def _nearest(place: Place, model: type[BaseModel]) -> str:
+    part: Any = model.model_json_schema()
+    definitions = part.get("$defs", {})
     names = set(part["properties"])
     for definition in definitions.values():
         names |= set(definition.get("properties", ()))
@@ -159,10 +179,10 @@ def _nearest(place: Place) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _describe(path: Path, lines: Mapping[Place, int], place: Place, text: str) -> str:
+def _describe(path: Path, lines: Mapping[Place, int], whole: str, place: Place, text: str) -> str:
     # A fault of a part that is not written stands at the nearest part that is.
     known = place
     while known and known not in lines:
         known = known[:-1]
-    field = ".".join(map(str, place)) or "topology"
+    field = ".".join(map(str, place)) or whole
     return f"{path}:{lines.get(known, 1)}: {field}: {text}"
