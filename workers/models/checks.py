@@ -16,6 +16,7 @@ from workers.errors import ModelError
 from workers.models.bundle import Bundle, Feature, FeatureType
 from workers.models.features import expression_of
 from workers.models.reference import Categories, Reference
+from workers.models.structure import check_structure
 from workers.models.text import BoosterText, read_text
 
 
@@ -27,6 +28,7 @@ def check_bundle(bundle: Bundle, schema: Schema) -> None:
     """
     manifest = bundle.manifest
     try:
+        check_structure(bundle.booster)
         check_features(manifest.features, schema, read_text(bundle.booster))
         if bundle.reference is not None:
             check_reference(manifest.features, bundle.reference)
