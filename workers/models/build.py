@@ -114,8 +114,8 @@ def build(
 ) -> Bundle:
     """Write `root/name/version` whole or not at all, after proving it in a child process.
 
-    `golden` are bare datums of the contract: their scores become the bundle's golden rows. `drafted`
-    is what `draft` made of the same recipe and booster, where that was asked before.
+    `golden` are bare datums of the contract: their scores become the bundle's golden rows.
+    `drafted` is what `draft` made of the same recipe and booster, where that was asked before.
 
     Raises:
         ModelError: the version exists (versions are immutable), or the bundle fails its checks.
