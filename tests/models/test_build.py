@@ -77,6 +77,7 @@ def build(place: Path, *more: str) -> tuple[str, WorkersError | None]:
     return done.output, failed
 
 
+@pytest.mark.slow
 def test_a_bundle_is_made_that_workers_serve(place: Path) -> None:
     """With golden rows of every decision and the reference of all events that have a score."""
     text, failed = build(place)
@@ -105,6 +106,7 @@ def test_a_bundle_is_made_that_workers_serve(place: Path) -> None:
     assert "flight-delay version 3" in started.output, started.exception
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bundle(place: Path) -> None:
     """But for `created`, where the spec does not say it."""
     spec = (place / "spec.yaml").read_text()
@@ -120,6 +122,7 @@ def test_the_same_inputs_give_the_same_bundle(place: Path) -> None:
     assert len(json.loads(first["golden.json"])["rows"]) == 7
 
 
+@pytest.mark.slow
 def test_a_version_is_never_changed(place: Path) -> None:
     """A second build of it is refused; nothing is left behind by a build that failed."""
     assert build(place)[1] is None
@@ -144,7 +147,12 @@ def test_a_version_is_never_changed(place: Path) -> None:
         ("subject: flights-value", "subject: nothing", "nothing"),
         ("version: 1}", "version: 9}", "flights-value version 9 is not among the contracts"),
         ("decisions: [late]", "decisions: [lat]", "there is no lat"),
-        ("COALESCE(seats, 0)", "seat", "feature seats: the contract has no field"),
+        (
+            "COALESCE(seats, 0)",
+            "RANK() OVER (ORDER BY seats)",
+            "feature seats: `RANK() OVER (ORDER BY seats)` gives another value",
+        ),
+        ("COALESCE(seats, 0)", "seat", "spec.yaml: feature seats: the contract has no field"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_place(

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 from workers.cli import app
 from workers.models.bundle import Bundle, Isotonic, read_bundle
 from workers.models.card import render_card
+from workers.models.reference import Bins
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -154,3 +155,28 @@ def test_the_command_writes_the_file(tmp_path: Path) -> None:
     assert "version 1" in Page(target.read_text()).text
     done = CliRunner().invoke(app, ["models", "card", "nothing", *place])
     assert "no model nothing" in str(done.exception)
+
+
+@pytest.mark.filterwarnings("error")
+def test_extreme_numbers_are_drawn_or_left_out(new: Bundle) -> None:
+    """The greatest, the smallest, one value alone, nothing but missing: no NaN in the page."""
+    reference = new.reference
+    assert reference is not None
+    rows, spreads = reference.rows, dict(reference.features)
+    spreads["distance"] = Bins(edges=(-1.7e308, 0, 1.7e308), counts=(1, rows - 1))
+    spreads["hour"] = Bins(edges=(0, 5e-324), counts=(rows,))
+    spreads["seats"] = Bins(edges=(0, 5e-324, 1), counts=(rows - 1, 1))
+    spreads["weekday"] = Bins(edges=(0, 1), counts=(0,), missing=rows)
+    scores = Bins(edges=(-1e-320, 0, 1e308), counts=(rows, 0))
+    update = {"features": spreads, "scores": scores}
+    wild = replace(new, reference=reference.model_copy(update=update))
+
+    page = Page(render_card(wild))
+
+    numbers = [
+        attrs[name] or ""
+        for tag, attrs in page.tags
+        if tag == "rect"
+        for name in ("x", "y", "width", "height")
+    ]
+    assert all(0 <= float(number) <= 700 for number in numbers)

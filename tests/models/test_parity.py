@@ -59,7 +59,8 @@ def test_the_matrix_of_training_is_the_workers(
     version: str, contracts: Catalogue, schema: Schema, month: pl.DataFrame
 ) -> None:
     """Through the whole path of a worker: the matrix, the scores, what stands in the block."""
-    model = Watched(read_bundle(ROOT / "models", "flight-delay", version))
+    bundle = read_bundle(ROOT / "models", "flight-delay", version)
+    model = Watched(bundle)
     datums = encode(month, schema.text)
 
     table = build_features(month, schema, FEATURES)
@@ -69,7 +70,7 @@ def test_the_matrix_of_training_is_the_workers(
     assert seen.matrix is not None
     assert table.matrix.tobytes() == seen.matrix.tobytes()
     assert table.rejected.keys() == seen.rejections.keys() == {7}
-    booster = lightgbm.Booster(model_str=read_bundle(ROOT / "models", "flight-delay", "1").booster)
+    booster = lightgbm.Booster(model_str=bundle.booster)
     mine = booster.predict(table.matrix[table.usable], num_threads=1)
     assert np.array_equal(mine, seen.scores[table.usable])
     blocks = [

@@ -6,6 +6,7 @@ import pickle
 import zlib
 
 import lightgbm
+import numpy as np
 import pytest
 
 from workers.errors import ModelError
@@ -70,3 +71,35 @@ def test_parts_that_contradict_each_other_are_refused(
 
     with pytest.raises(ModelError):
         _ = (found := read_text(text)).gain, found.highest_code, found.numeric
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_damage_raises_anything_else(bundle: Bundle, seed: int) -> None:
+    """Characters changed, lines taken away, the end cut off: read, or refused."""
+    random = np.random.default_rng(seed)
+    head, middle = bundle.booster[:9_000], bundle.booster[-3_000:]
+    refused = 0
+    for _ in range(100):
+        text = list(head + middle)
+        for place in random.integers(5, len(text), 6).tolist():
+            text[place] = str(random.choice(list("0-9 .e=\n:[]nT")))
+        lines = "".join(text).splitlines()
+        del lines[int(random.integers(1, len(lines)))]
+        damaged = "\n".join(lines)[: int(random.integers(100, 12_000))]
+        try:
+            _ = (found := read_text(damaged)).gain, found.highest_code, found.numeric
+        except ModelError:
+            refused += 1
+    assert refused > 0
+
+
+def test_a_booster_of_single_leaves_has_no_splits() -> None:
+    """Nothing to learn is no fault of the text."""
+    data = lightgbm.Dataset(np.zeros((50, 2)), label=np.ones(50))
+    parameters = {"objective": "binary", "verbosity": -1, "num_threads": 1}
+    booster = lightgbm.train(parameters, data, num_boost_round=2)
+
+    text = read_text(booster.model_to_string())
+
+    assert text.gain == {"Column_0": 0.0, "Column_1": 0.0}
+    assert (text.highest_code, text.numeric) == ({}, frozenset())

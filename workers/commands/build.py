@@ -36,14 +36,20 @@ def build(
 
     The first 100,000 events give golden rows and the reference distribution.
     """
+    from workers.models.checks import check_features
     from workers.models.spec import read_spec
+    from workers.models.text import read_text
     from workers.offline.build import build_from_events, read_booster
 
     loaded, said = load(topology), read_spec(spec)
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     recipe = said.recipe(_schema(loaded, said.contract), now)
-    root = Path(loaded.models.directory)
-    made = build_from_events(root, recipe, read_booster(booster), events, golden=golden)
+    root, text = Path(loaded.models.directory), read_booster(booster)
+    try:
+        check_features(recipe.features, recipe.schema, read_text(text))
+    except ModelError as error:
+        raise ModelError(f"{spec}: {error}") from error
+    made = build_from_events(root, recipe, text, events, golden=golden)
     table = Table(title=f"{said.name} version {said.version}", show_header=False)
     table.add_row("contract", escape(f"{said.contract.subject} version {said.contract.version}"))
     table.add_row("features", str(len(said.features)))
@@ -54,7 +60,9 @@ def build(
         warning = "" if count else ": no event of the file reaches it"
         table.add_row(f"decision {decision}", f"{count:,}{warning}")
     table.add_row("golden rows", f"{len(made.bundle.golden.rows)}, reproduced")
-    table.add_row("written to", escape(str(root / said.name / said.version)))
+    target = root / said.name / said.version
+    near = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
+    table.add_row("written to", escape(str(near)))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 from pydantic import ValidationError
 
 from workers.contracts.codec import Decoder
@@ -103,20 +105,25 @@ def _prove_loads(booster: str) -> None:
         )
 
 
-def build(root: Path, recipe: Recipe, booster: str, golden: Sequence[bytes]) -> Bundle:
+def build(
+    root: Path,
+    recipe: Recipe,
+    booster: str,
+    golden: Sequence[bytes],
+    drafted: Model | None = None,
+) -> Bundle:
     """Write `root/name/version` whole or not at all, after proving it in a child process.
 
     `golden` are bare datums of the contract: their scores become the bundle's golden rows.
+    `drafted` is what `draft` made of the same recipe and booster, where that was asked before.
 
     Raises:
         ModelError: the version exists (versions are immutable), or the bundle fails its checks.
     """
-    target = root / recipe.name / recipe.version
-    if target.exists():
-        raise ModelError(f"{target} exists: a version never changes; choose another")
+    target = refuse_existing(root, recipe)
     if not golden:
         raise ModelError("no golden rows: without one nothing proves that a worker scores alike")
-    model = draft(recipe, booster)
+    model = drafted or draft(recipe, booster)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as made:
         staged = _staged(Path(made), recipe, booster)
@@ -129,6 +136,18 @@ def build(root: Path, recipe: Recipe, booster: str, golden: Sequence[bytes]) -> 
         verify(bundle, recipe.schema)
         shutil.move(staged, target)
     return bundle
+
+
+def refuse_existing(root: Path, recipe: Recipe) -> Path:
+    """The folder that a bundle goes to.
+
+    Raises:
+        ModelError: it is there already.
+    """
+    target = root / recipe.name / recipe.version
+    if target.exists():
+        raise ModelError(f"{target} exists: a version never changes; choose another")
+    return target
 
 
 def _staged(made: Path, recipe: Recipe, booster: str) -> Path:
@@ -149,6 +168,7 @@ def _golden_rows(model: Model, recipe: Recipe, datums: Sequence[bytes]) -> tuple
     if refused:
         row, why = min(refused.items())
         raise ModelError(f"golden row {row} cannot be scored: {why}")
+    _check_alone(model, decoded.table)
     pairs = zip(datums, scored.scores.tolist(), scored.bands.tolist(), strict=True)
     return tuple(
         GoldenRow(
@@ -156,6 +176,21 @@ def _golden_rows(model: Model, recipe: Recipe, datums: Sequence[bytes]) -> tuple
         )
         for datum, score, band in pairs
     )
+
+
+def _check_alone(model: Model, table: pa.RecordBatch) -> None:
+    """A feature that is another when its event stands alone depends on what else is in a batch."""
+    together = model.features.compute(table).matrix
+    alone = np.concatenate(
+        [model.features.compute(table.slice(row, 1)).matrix for row in range(table.num_rows)]
+    )
+    same = (together == alone) | (np.isnan(together) & np.isnan(alone))
+    for feature, agrees in zip(model.features.ordered, same.all(axis=0), strict=True):
+        if not agrees:
+            raise ModelError(
+                f"feature {feature.name}: `{feature.sql}` gives another value when its event "
+                "stands alone; a feature may not depend on other events"
+            )
 
 
 def _manifest(folder: Path, recipe: Recipe) -> Manifest:

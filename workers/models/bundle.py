@@ -270,7 +270,7 @@ def read_bundle(root: Path, name: str, version: str) -> Bundle:
     try:
         manifest = Manifest.model_validate_json(_read(place, MAX_MANIFEST))
     except ValidationError as error:
-        raise ModelError(f"{place}: {_faults(error)}") from error
+        raise ModelError(f"{place}: {faults_of(error)}") from error
     if (manifest.name, manifest.version) != (name, version):
         raise ModelError(
             f"{place}: is {manifest.name} version {manifest.version}, not {name} version {version}"
@@ -283,7 +283,7 @@ def read_bundle(root: Path, name: str, version: str) -> Bundle:
     except UnicodeDecodeError as error:
         raise ModelError(f"{folder / manifest.booster.file}: not text: {error}") from error
     except ValidationError as error:
-        raise ModelError(f"{folder / manifest.golden.file}: {_faults(error)}") from error
+        raise ModelError(f"{folder / manifest.golden.file}: {faults_of(error)}") from error
 
 
 def _reference(folder: Path, manifest: Manifest) -> Reference | None:
@@ -296,7 +296,7 @@ def _reference(folder: Path, manifest: Manifest) -> Reference | None:
     try:
         return Reference.model_validate_json(content)
     except ValidationError as error:
-        raise ModelError(f"{folder / entry.file}: {_faults(error)}") from error
+        raise ModelError(f"{folder / entry.file}: {faults_of(error)}") from error
 
 
 def describe_file(path: Path) -> FileEntry:
@@ -306,7 +306,8 @@ def describe_file(path: Path) -> FileEntry:
     return FileEntry(file=path.name, sha256=digest, bytes=len(content))
 
 
-def _faults(error: ValidationError) -> str:
+def faults_of(error: ValidationError) -> str:
+    """Every fault with its field, in one line."""
     lines = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
     return "; ".join(lines)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from workers.contracts.codec import Decoder
 from workers.errors import ModelError
 from workers.models.booster import Matrix
-from workers.models.build import Recipe, build, draft
+from workers.models.build import Recipe, build, draft, refuse_existing
 from workers.models.bundle import MAX_FILE, Bundle
 from workers.models.golden import spread
 from workers.models.model import Model
@@ -75,13 +75,13 @@ def build_from_events(
         ModelError: as `build`; or no event of the file can be scored.
         FileFault: the file cannot be read as events of the contract.
     """
+    refuse_existing(root, recipe)
     model = draft(recipe, booster)
     scored = _score(model, recipe, events)
     reference = reference_of(model.features.ordered, scored.matrix, scored.scores)
     rows = spread(scored.scores, scored.bands, golden)
-    made = build(
-        root, replace(recipe, reference=reference), booster, [scored.datums[row] for row in rows]
-    )
+    datums = [scored.datums[row] for row in rows]
+    made = build(root, replace(recipe, reference=reference), booster, datums, model)
     counts = np.bincount(scored.bands, minlength=len(model.decisions)).tolist()
     decisions = Counter[str]()
     for decision, count in zip(model.decisions, counts, strict=True):
