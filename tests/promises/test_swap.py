@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import fastavro
 import pytest
 
 from tests.conftest import ROOT
+from tests.models.test_bundle import resign
+from tests.models.test_damaged import line, put, said
 from tests.traffic import good
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.directory import read_directory
@@ -137,19 +140,45 @@ def test_a_promoted_version_serves_from_a_batch_on(
     assert all(b["decision"].endswith("_2") == (b["model_version"] == "2") for b in found)
 
 
+def cut(folder: Path) -> None:
+    """A copy that broke off: the manifest's digest finds it."""
+    (folder / "model.txt").write_bytes((folder / "model.txt").read_bytes()[:-500])
+
+
+def circle(folder: Path) -> None:
+    """Nodes that go round, under a digest that fits: a prediction would never end."""
+    model = folder / "model.txt"
+    model.write_text(said(line("left_child", put(2, "0")))(model.read_text()))
+    resign(folder)
+
+
+def pipe(folder: Path) -> None:
+    """A pipe that nobody writes to: opening it must not hang."""
+    (folder / "model.txt").unlink()
+    os.mkfifo(folder / "model.txt")
+
+
+def link(folder: Path) -> None:
+    """A link to what has no end."""
+    (folder / "model.txt").unlink()
+    (folder / "model.txt").symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("damage", [cut, circle, pipe, link])
 def test_a_damaged_version_never_replaces_one_that_works(
     embedded: EmbeddedBroker,
     topology: Topology,
     models: Store,
     contracts: Catalogue,
     flights: list[bytes],
+    damage: Callable[[Path], None],
 ) -> None:
     """It is refused, the stream goes on; the next good one is taken."""
     broken = models.root / NAME / "3"
     shutil.copytree(models.root / NAME / "2", broken)
     manifest = broken / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": "2"', '"version": "3"', 1))
-    (broken / "model.txt").write_bytes((broken / "model.txt").read_bytes()[:-500])
+    damage(broken)
     assert read_bundle(models.root, NAME, "2").manifest.version == "2"
     top, worker = following(topology, models, embedded, Delivery.EXACTLY_ONCE)
     servers, source = embedded.bootstrap_servers, worker.input.topic
