@@ -13,7 +13,7 @@ from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder
 from workers.contracts.derive import enrichment_block
 from workers.contracts.resolution import Resolver
-from workers.enrich.batch import Batch, Outcomes, Rejection
+from workers.enrich.batch import Batch, DecodedRows, Outcomes, Rejection
 from workers.enrich.binding import Binding, Version
 from workers.enrich.policy import Policy
 from workers.enrich.sorting import Group, Ledger, Sorter
@@ -87,8 +87,7 @@ class Enricher:
         """
         ledger = Ledger()
         decoded = _joined([self._decode(g, ledger) for g in self._sorter.sort(batch, ledger)])
-        if decoded is not None:
-            self._enrich_decoded(batch, decoded, ledger)
+        scored = None if decoded is None else self._enrich_decoded(batch, decoded, ledger)
         return Outcomes(
             batch,
             ledger.enriched,
@@ -97,6 +96,7 @@ class Enricher:
             ledger.decisions,
             ledger.decided,
             ledger.unknown,
+            scored,
         )
 
     def _decode(self, group: Group, ledger: Ledger) -> _Decoded:
@@ -111,7 +111,9 @@ class Enricher:
             datums = [datums[place] for place in decoded.rows]
         return _Decoded(decoded.table, rows, datums, [version] * len(rows))
 
-    def _enrich_decoded(self, batch: Batch, decoded: _Decoded, ledger: Ledger) -> None:
+    def _enrich_decoded(
+        self, batch: Batch, decoded: _Decoded, ledger: Ledger
+    ) -> DecodedRows | None:
         scored = self._scored(decoded)
         keep = self._settle(scored, decoded, ledger)
         rows, versions, datums = decoded.rows, decoded.versions, decoded.datums
@@ -129,6 +131,10 @@ class Enricher:
         if (prefix := self.binding.decision_prefix) is not None:
             ledger.decisions.update(zip(rows, [prefix + b for b in blocks], strict=True))
         ledger.decided.update(zip(rows, decided, strict=True))
+        if self.bypass is not None:
+            return None
+        version = self.model.manifest.version
+        return DecodedRows(decoded.table, decoded.rows, scored.scores, version)
 
     def _scored(self, decoded: _Decoded) -> Scored:
         if self.bypass is None:

@@ -17,6 +17,7 @@ from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
 from workers.stream.schemas import Schemas
+from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
 from workers.stream.source import Polled, Source
 from workers.stream.work import Work
@@ -51,6 +52,7 @@ class Loop:
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
+        shadow: Shadowing | None = None,
         at: Failpoint = nowhere,
     ) -> None:
         """All parts are given; `wiring` makes them."""
@@ -63,6 +65,7 @@ class Loop:
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
+        self._shadow = shadow
         self._at = at
         self._pending = Pending(publisher, clock)
         self._in_flight: _InFlight | None = None
@@ -96,6 +99,8 @@ class Loop:
         """
         try:
             self._slot.start()
+            if self._shadow is not None:
+                self._shadow.start()
             self._start()
             with suppress(_Drain):
                 while not self._stopping:
@@ -103,6 +108,8 @@ class Loop:
             self._drain()
         finally:
             self._pending.abandon()
+            if self._shadow is not None:
+                self._shadow.close()
             self._slot.close()
             self._schemas.close()
             self._source.close()
@@ -162,6 +169,8 @@ class Loop:
         if self._worker.delivery is Delivery.AT_LEAST_ONCE:
             self._source.commit(flight.polled, asynchronous=asynchronous)
         self._journal.committed(flight.outcomes)
+        if self._shadow is not None:
+            self._shadow.offer(flight.outcomes)
         self._caution.passed(
             flight.polled.batch, self._source.assigned - self._source.stopped.keys()
         )

@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from workers.topology.names import Subject, TopicName
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
+from workers.topology.shadow import ShadowTopic
 from workers.topology.units import Duration, Size
 from workers.topology.wanted import TopicSettings
-
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,255}$")]
 
 
 class Delivery(StrEnum):
@@ -206,6 +205,9 @@ class Worker(Part):
     dead_letter: DeadLetterTopic = Field(description="Where the others go.")
     decisions: DecisionsTopic | None = Field(default=None, description="The decisions, alone.")
     model: ModelRef = Field(description="What scores.")
+    shadow: ShadowTopic | None = Field(
+        default=None, description="A challenger beside the champion, compared and not published."
+    )
     group: TopicName = Field(default="", description="Consumer group; default: the name.")
     protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")
     delivery: Delivery = Field(default=Delivery.EXACTLY_ONCE, description="The guarantee.")
@@ -259,7 +261,7 @@ class Worker(Part):
         if not isinstance(data, dict):
             return data
         filled = dict(data)
-        for key in ("input", "output", "decisions"):
+        for key in ("input", "output", "decisions", "shadow"):
             part = filled.get(key)
             if isinstance(part, dict) and isinstance(part.get("topic"), str):
                 filled[key] = {"subject": f"{part['topic']}-value", **part}
@@ -274,6 +276,8 @@ class Worker(Part):
         }
         if self.decisions is not None:
             named["decisions"] = self.decisions.topic
+        if self.shadow is not None:
+            named["shadow"] = self.shadow.topic
         seen: dict[str, str] = {}
         for role, topic in named.items():
             if topic in seen:
