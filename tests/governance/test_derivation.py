@@ -70,7 +70,7 @@ def test_a_new_input_version_gets_its_enriched_schema(checkout: Path) -> None:
     found = read_directory(checkout / "schemas").catalogue
     source, output = found.versions("flights-value")[2], found.versions("flights.enriched-value")[2]
     assert is_derived(output.schema, source.schema, enrichment_block())
-    assert output.id == 202
+    assert output.id == 302
     done = CliRunner().invoke(app, ["check", "--topology", str(checkout / "topology.yaml")])
     assert done.exit_code == 0
     assert "enriched as flights.enriched-value version 2" in " ".join(done.output.split())

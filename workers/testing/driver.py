@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from workers.enrich.path import Enricher
 from workers.models.shadow.process import COMMAND
 from workers.models.shadow.shadow import Shadow
+from workers.stream.clock import Clock
 from workers.stream.journal import Journal
 from workers.stream.publish import Failpoint, nowhere
 from workers.testing.embedded import EmbeddedBroker
@@ -66,10 +67,13 @@ class Driver:
         *,
         slot: int = 0,
         at: Failpoint = nowhere,
+        clock: Clock | None = None,
         challenger: Sequence[str] = COMMAND,
     ) -> None:
         """Nothing connects before `start`; `challenger` starts the process of the shadow."""
-        running = build_loop(topology, worker, enricher, slot=slot, at=at, challenger=challenger)
+        running = build_loop(
+            topology, worker, enricher, slot=slot, clock=clock, at=at, challenger=challenger
+        )
         self.loop = running.loop
         self._shadow = running.shadow
         self._enricher = enricher

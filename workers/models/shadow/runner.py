@@ -79,7 +79,7 @@ class RunState:
         self.end()
         now = time.monotonic()
         self.failures = 1 if now - self.began >= HEALTHY_SECONDS else self.failures + 1
-        wait = FIRST_WAIT * 2 ** (self.failures - 1)
+        wait = FIRST_WAIT * (1 << (self.failures - 1))
         self.again_at = now + wait
         return wait
 
