@@ -13,6 +13,8 @@ from pathlib import Path
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
+from benchmarks.shadow import shadow
+from benchmarks.shadow import table as shadow_table
 from benchmarks.stages import stages
 from benchmarks.versions import table, versions
 from workers.testing import RealKafka, real_kafka
@@ -43,7 +45,10 @@ def main() -> None:
         say("several versions at once")
         with tempfile.TemporaryDirectory() as folder:
             mixed = versions(kafka, values, Path(folder))
-    options.out.write_text(document(figures, delays, spent, table(mixed)))
+            say("a challenger beside the champion")
+            beside = shadow(kafka, Path(folder))
+    more = [*table(mixed), *shadow_table(beside, spent["predict"])]
+    options.out.write_text(document(figures, delays, spent, more))
     say(f"wrote {options.out}")
 
 
@@ -72,7 +77,7 @@ def document(
     figures: list[Figures],
     delays: dict[str, list[tuple[float, float]]],
     spent: dict[str, float],
-    mixed: list[str],
+    more: list[str],
 ) -> str:
     """docs/benchmarks.md."""
     by_name = {(f.name, f.guarantee): f for f in figures}
@@ -123,7 +128,7 @@ def document(
         "|---|---|",
     ]
     lines += [f"| {stage} | {cost:.2f} |" for stage, cost in spent.items()]
-    return "\n".join([*lines, *mixed]) + "\n"
+    return "\n".join([*lines, *more]) + "\n"
 
 
 def machine() -> str:

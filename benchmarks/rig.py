@@ -31,7 +31,8 @@ class Subject:
     """A program that enriches (or copies) `input` to `output` until it is ended.
 
     `command` has {servers}, {input}, {output}, {group} in it; `events` is how many are measured;
-    `contracts` is the directory that its topology names.
+    `contracts` and `models` are the directories that its topology names; `more` are further keys
+    of the worker, a line of YAML with {output} in it, which needs a topic `{output}.comparisons`.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Subject:
     command: tuple[str, ...]
     events: int
     contracts: Path = ROOT / "schemas"
+    models: Path = ROOT / "models"
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,13 @@ def peak_megabytes(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def topology_text(names: dict[str, str], delivery: str, contracts: Path) -> str:
+def topology_text(names: dict[str, str], subject: Subject) -> str:
     """The worker's topology; what is not written is the default."""
     return f"""
 version: 1
 broker: {{bootstrap_servers: "{names["servers"]}"}}
-contracts: {{directory: {contracts}}}
-models: {{directory: {ROOT / "models"}}}
+contracts: {{directory: {subject.contracts}}}
+models: {{directory: {subject.models}}}
 workers:
   bench:
     input: {{topic: {names["input"]}, subject: flights-value}}
@@ -109,8 +112,9 @@ workers:
     dead_letter: {{topic: {names["output"]}.dlq}}
     model: {{name: flight-delay, version: "1"}}
     group: {names["group"]}
-    delivery: {delivery}
+    delivery: {subject.guarantee}
     first_start: earliest
+    {subject.more.format(**names)}
 """
 
 
@@ -121,6 +125,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
     target = f"out.{tag}"
     kafka.create_topic(target, PARTITIONS)
     kafka.create_topic(f"{target}.dlq", 1)
+    kafka.create_topic(f"{target}.comparisons", PARTITIONS)
     with tempfile.TemporaryDirectory() as folder:
         names = {
             "servers": kafka.bootstrap_servers,
@@ -129,8 +134,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
             "group": f"bench-{tag}",
             "topology": f"{folder}/topology.yaml",
         }
-        text = topology_text(names, subject.guarantee, subject.contracts)
-        Path(names["topology"]).write_text(text)
+        Path(names["topology"]).write_text(topology_text(names, subject))
         log = Path(folder) / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -144,6 +148,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
             process.kill()
             process.wait()
     kafka.delete_topic(target)
+    kafka.delete_topic(f"{target}.comparisons")
 
 
 def measure(subject: Subject, kafka: RealKafka, source: str) -> Figures:
