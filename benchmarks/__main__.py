@@ -14,6 +14,8 @@ from benchmarks import swaps
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
+from benchmarks.shadow import shadow
+from benchmarks.shadow import table as shadow_table
 from benchmarks.stages import stages
 from benchmarks.versions import table, versions
 from workers.testing import RealKafka, real_kafka
@@ -47,6 +49,9 @@ def main() -> None:
         say("switching models")
         with tempfile.TemporaryDirectory() as folder:
             mixed += swaps.table(swaps.swaps(kafka, Path(folder)))
+        say("a challenger beside the champion")
+        with tempfile.TemporaryDirectory() as folder:
+            mixed += shadow_table(shadow(kafka, Path(folder)), spent["predict"])
     options.out.write_text(document(figures, delays, spent, mixed))
     say(f"wrote {options.out}")
 
@@ -76,7 +81,7 @@ def document(
     figures: list[Figures],
     delays: dict[str, list[tuple[float, float]]],
     spent: dict[str, float],
-    mixed: list[str],
+    more: list[str],
 ) -> str:
     """docs/benchmarks.md."""
     by_name = {(f.name, f.guarantee): f for f in figures}
@@ -127,7 +132,7 @@ def document(
         "|---|---|",
     ]
     lines += [f"| {stage} | {cost:.2f} |" for stage, cost in spent.items()]
-    return "\n".join([*lines, *mixed]) + "\n"
+    return "\n".join([*lines, *more]) + "\n"
 
 
 def machine() -> str:

@@ -31,7 +31,9 @@ class Subject:
     """A program that enriches (or copies) `input` to `output` until it is ended.
 
     `command` has {servers}, {input}, {output}, {group} in it; `events` is how many are measured;
-    `contracts` and `models` are the directories that its topology names, `model` which of them.
+    `contracts` and `models` are the directories that its topology names, `model` which of them;
+    `more` are further keys of the worker, a line of YAML with {output} in it, which needs a topic
+    `{output}.comparisons`.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Subject:
     contracts: Path = ROOT / "schemas"
     models: Path = ROOT / "models"
     model: str = 'name: flight-delay, version: "1"'
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ workers:
     group: {names["group"]}
     delivery: {subject.guarantee}
     first_start: earliest
+    {subject.more.format(**names)}
 """
 
 
@@ -123,6 +127,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
     target = f"out.{tag}"
     kafka.create_topic(target, PARTITIONS)
     kafka.create_topic(f"{target}.dlq", 1)
+    kafka.create_topic(f"{target}.comparisons", PARTITIONS)
     with tempfile.TemporaryDirectory() as folder:
         names = {
             "servers": kafka.bootstrap_servers,
@@ -131,8 +136,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
             "group": f"bench-{tag}",
             "topology": f"{folder}/topology.yaml",
         }
-        text = topology_text(names, subject)
-        Path(names["topology"]).write_text(text)
+        Path(names["topology"]).write_text(topology_text(names, subject))
         log = Path(folder) / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -146,6 +150,7 @@ def running(subject: Subject, kafka: RealKafka, source: str) -> Iterator[tuple[i
             process.kill()
             process.wait()
     kafka.delete_topic(target)
+    kafka.delete_topic(f"{target}.comparisons")
 
 
 def measure(subject: Subject, kafka: RealKafka, source: str) -> Figures:

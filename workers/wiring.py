@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from workers import __version__
-from workers.contracts.catalogue import Catalogue
+from workers.contracts.catalogue import Catalogue, Registered
+from workers.contracts.comparison import comparison_contract
 from workers.contracts.derive import BLOCK_FIELD
 from workers.contracts.notes import unnoted
 from workers.contracts.opening import open_contracts
@@ -20,14 +22,26 @@ from workers.errors import (
     ModelError,
     TopologyError,
 )
-from workers.models.bundle import read_bundle
+from workers.models.bundle import Bundle, read_bundle
 from workers.models.checks import check_bundle
 from workers.models.following import Follower
 from workers.models.model import Model
+from workers.models.shadow.challenger import Challenger
+from workers.models.shadow.challenger import challenger as challenger_of
+from workers.models.shadow.comparison import Recorder
+from workers.models.shadow.counts import CountsState as ShadowCountsState
+from workers.models.shadow.process import COMMAND
+from workers.models.shadow.shadow import Shadow
 from workers.models.store import Store
 from workers.models.verify import verify
 from workers.operate.look import connect
-from workers.stream.clients import consumer_config, instance_name, producer_config
+from workers.stream.clients import (
+    Config,
+    comparison_config,
+    consumer_config,
+    instance_name,
+    producer_config,
+)
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.deadletters import Origin
 from workers.stream.journal import ClientLog, Event, Journal
@@ -41,6 +55,8 @@ from workers.stream.publish import (
     nowhere,
 )
 from workers.stream.schemas import Schemas, noted
+from workers.stream.shadowing import ComparisonProducer, Shadowing
+from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.stream.source import Source
@@ -72,6 +88,8 @@ def contracts_of(topology: Topology, worker: Worker, journal: Journal | None = N
     subjects = [worker.input.subject, worker.output.subject]
     if worker.decisions is not None:
         subjects.append(worker.decisions.subject)
+    if worker.shadow is not None:
+        subjects.append(worker.shadow.subject)
     limits = SchemaLimits(nesting=worker.limits.max_nesting, fields=worker.limits.max_fields)
     note = unnoted if journal is None else noted(journal)
     return open_contracts(topology.contracts, subjects, limits, note)
@@ -89,6 +107,8 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
     resolver = contracts_of(topology, worker)
     resolver.close()
     contracts = resolver.catalogue
+    if worker.shadow is not None:
+        comparison_contract(contracts, worker.shadow.subject)
     store = Store(topology.models.directory)
     loaded = [load_model(store, worker, ref, contracts) for ref in models_of(worker).values()]
     return Enricher(policy_of(worker), contracts, *loaded)
@@ -120,18 +140,30 @@ def load_model(
             f"model {ref.name} has no {ref.alias}; `workers models promote {ref.name} VERSION` "
             "makes one"
         )
-    bundle = read_bundle(store.root, ref.name, chosen)
+    bundle, _ = proven(store, ref.name, chosen, contracts)
+    return Model(bundle, threads=worker.score_threads)
+
+
+def proven(
+    store: Store, name: str, version: str, contracts: Catalogue
+) -> tuple[Bundle, Registered]:
+    """A version that was proven in a child process, and the contract that it is built for.
+
+    Raises:
+        ModelError: there is no such version, it is damaged, or scores its golden rows otherwise.
+    """
+    bundle = read_bundle(store.root, name, version)
     built = bundle.manifest.contract
     found = contracts.versions(built.subject).get(built.version)
     if found is None:
         # Without its contract nothing can be proven, and what is not proven is not loaded.
         raise ModelError(
-            f"model {ref.name} version {chosen} is built for {built.subject} version "
+            f"model {name} version {version} is built for {built.subject} version "
             f"{built.version}, which is not among the contracts"
         )
     check_bundle(bundle, found.schema)
     verify(bundle, found.schema)
-    return Model(bundle, threads=worker.score_threads)
+    return bundle, found
 
 
 def prove(topology: Topology, name: str, version: str) -> None:
@@ -170,6 +202,7 @@ def policy_of(worker: Worker) -> Policy:
         unframed=worker.unframed,
         blocks=tuple(models_of(worker)),
         rules={BLOCK_FIELD: worker.rules, **{n: b.rules for n, b in worker.blocks.items()}},
+        shadow=worker.shadow is not None,
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )
@@ -184,6 +217,8 @@ def topics_of(worker: Worker) -> dict[str, str]:
     }
     if worker.decisions is not None:
         topics["decisions"] = worker.decisions.topic
+    if worker.shadow is not None:
+        topics["shadow"] = worker.shadow.topic
     return topics
 
 
@@ -215,9 +250,10 @@ class Running:
 
     loop: Loop
     journal: Journal
+    shadow: Shadowing | None = None
 
 
-def build_loop(
+def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     topology: Topology,
     worker: Worker,
     enricher: Enricher,
@@ -225,8 +261,11 @@ def build_loop(
     slot: int = 0,
     clock: Clock | None = None,
     at: Failpoint = nowhere,
+    challenger: Sequence[str] = COMMAND,
 ) -> Running:
     """The loop of one process; nothing connects before it runs.
+
+    `challenger` starts the process of the worker's shadow, where it has one.
 
     Raises:
         Halt: a client refuses its configuration.
@@ -249,6 +288,16 @@ def build_loop(
         _follower(store, worker, ref, resolver, serving.model, journal)
         for ref, serving in zip(models_of(worker).values(), enricher.servings, strict=True)
     ]
+    shadow = _shadow(
+        worker=worker,
+        store=store,
+        resolver=resolver,
+        champion=enricher.model.manifest.version,
+        config=comparison_config(topology.broker, worker, slot),
+        clock=clock,
+        journal=journal,
+        command=challenger,
+    )
     loop = Loop(
         worker=worker,
         source=source,
@@ -257,11 +306,49 @@ def build_loop(
         schemas=Schemas(resolver, enricher.rebind, source, journal),
         slot=Slot(followers, enricher.serve, journal),
         outgoing=Outgoing(worker, origin),
+        shadow=shadow,
         clock=clock,
         journal=journal,
         at=at,
     )
-    return Running(loop, journal)
+    return Running(loop, journal, shadow)
+
+
+def _shadow(  # noqa: PLR0913  every part is given, by keyword
+    *,
+    worker: Worker,
+    store: Store,
+    resolver: Resolver,
+    champion: str,
+    config: Config,
+    clock: Clock,
+    journal: Journal,
+    command: Sequence[str],
+) -> Shadowing | None:
+    """The worker's shadow, where its topology has one."""
+    if worker.shadow is None:
+        return None
+    name, counts = worker.model.name, ShadowCountsState()
+    journal.counts.shadow = counts
+
+    def prove(version: str) -> Challenger:
+        bundle, contract = proven(store, name, version, resolver.catalogue)
+        return challenger_of(bundle, contract.schema)
+
+    written = comparison_contract(resolver.catalogue, worker.shadow.subject)
+    shadow = Shadow(
+        settings=worker.shadow,
+        champion=champion,
+        find=lambda: store.aliases(name).challenger,
+        prove=prove,
+        recorder=Recorder(written.frame),
+        publisher=ComparisonProducer(config, worker.shadow.topic, counts, clock, journal),
+        counts=counts,
+        note=shadow_noted(journal),
+        poll=worker.model.poll,
+        command=command,
+    )
+    return Shadowing(worker.name, shadow)
 
 
 def _follower(

@@ -391,3 +391,24 @@ def test_without_time_for_the_model_the_fallback_is_published(
     assert {
         (o["enrichment"]["decision"], o["enrichment"]["fallback_reason"]) for o in found.values()
     } == {("review", "over_budget")}
+
+
+def test_a_shadow_is_given_what_the_champion_decided_and_nothing_else(
+    contracts: Catalogue, bundle: Bundle, values: list[bytes]
+) -> None:
+    """Not what a rule or a canary decided; and nothing at all where nobody asks for it."""
+    policy = replace(POLICY, rules=ruled(before=BEFORE, after=AFTER))
+    assert Enricher(policy, contracts, Model(bundle)).enrich(keyed(values)).decoded is None
+    enricher = Enricher(replace(policy, shadow=True), contracts, Model(bundle))
+    with_canary(enricher, Model(version(bundle, "2")), 0.3)
+
+    outcomes = enricher.enrich(keyed(values))
+
+    assert outcomes.decoded is not None
+    own = {
+        row: opinion["enrichment"]["decision"]
+        for row, opinion in opinions(outcomes, contracts).items()
+        if opinion["enrichment"]["arm"] == "champion" and opinion["enrichment"]["rule"] is None
+    }
+    assert outcomes.decoded.decided == own
+    assert 100 < len(own) < 900

@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from workers.cli import app
+from workers.contracts.comparison import comparison_contract
 from workers.contracts.derive import enrichment_block, is_derived
 from workers.contracts.directory import read_directory
+from workers.errors import ContractError
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,10 +72,31 @@ def test_a_new_input_version_gets_its_enriched_schema(checkout: Path) -> None:
     found = read_directory(checkout / "schemas").catalogue
     source, output = found.versions("flights-value")[2], found.versions("flights.enriched-value")[3]
     assert is_derived(output.schema, source.schema, enrichment_block())
-    assert output.id == 203
+    assert output.id == 302
     done = CliRunner().invoke(app, ["check", "--topology", str(checkout / "topology.yaml")])
     assert done.exit_code == 0
     assert "enriched as flights.enriched-value version 3" in " ".join(done.output.split())
+
+
+def test_a_subject_of_comparisons_gets_the_workers_record(checkout: Path) -> None:
+    """As the worker writes it; from then on nothing is stale."""
+    folder = checkout / "schemas" / "paid.comparisons-value"
+    folder.mkdir()
+    (folder / "subject.yaml").write_text(
+        "subject: paid.comparisons-value\ntopic: paid.comparisons\nrole: comparisons\n"
+        "owner: me@example.org\ndescription: A challenger's.\nversions:\n"
+        "  1: {change: First version.}\n"
+    )
+    (folder / "v1.avsc").write_text('{"type": "record", "name": "Other", "fields": []}')
+
+    assert workers(checkout, "derive")[0] == 0
+
+    found = read_directory(checkout / "schemas").catalogue
+    written = comparison_contract(found, "paid.comparisons-value")
+    assert (written.version, written.id) == (2, 302)
+    assert workers(checkout, "derive", "--check")[0] == 0
+    with pytest.raises(ContractError, match="role: comparisons"):
+        comparison_contract(found, "flights-value")
 
 
 def test_a_draft_follows_its_input_and_a_released_version_does_not_change(checkout: Path) -> None:

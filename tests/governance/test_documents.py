@@ -223,12 +223,29 @@ def test_asyncapi_holds_to_its_schema(checkout: Path) -> None:
     }
 
 
+def test_comparisons_are_promised_as_best_effort(checkout: Path) -> None:
+    """They are outside of the transactions of the worker that writes them."""
+    edit(checkout, "    first_start:", "    shadow: {topic: flights.comparisons}\n    first_start:")
+
+    operation = asyncapi(checkout)["operations"]["flight-delays.comparisons"]
+    text = page(checkout, "flights.comparisons")
+
+    assert (operation["x-delivery"], operation["x-isolation-level"]) == (
+        "best_effort",
+        "read_uncommitted",
+    )
+    assert "| Delivery | Best effort" in text
+    assert "| Headers | None. |" in text
+    assert "| Drop duplicates by | `decision_id`" in text
+    assert "|comparisons|" in made(checkout)[Path("topics/README.md")]
+
+
 def test_every_reference_of_asyncapi_leads_somewhere() -> None:
     """The JSON Schema does not follow them."""
     document = asyncapi(ROOT)
 
     found = re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document))
-    assert len(found) == 8
+    assert len(found) == 9
     for reference in found:
         place = document
         for part in reference.split("/"):

@@ -16,6 +16,7 @@ from workers.contracts.schema import parse
 from workers.governance.findings import Finding, Severity
 from workers.governance.linting.lint import lint
 from workers.topology import Topology
+from workers.topology.shadow import ShadowTopic
 
 TODAY = datetime.date(2026, 11, 24)
 ENUM = {"type": "enum", "name": "Kind", "symbols": ["CARD"]}
@@ -167,7 +168,11 @@ def test_an_output_has_a_version_for_each_of_its_input(
 def test_every_topic_of_the_topology_is_described_in_its_role(
     tmp_path: Path, topology: Topology
 ) -> None:
-    """The dead letters' too."""
+    """The dead letters' too, and the comparisons'."""
+    worker = next(iter(topology.workers.values()))
+    shadow = ShadowTopic(topic="flights.comparisons")
+    shadowed = worker.model_copy(update={"shadow": shadow})
+    topology = topology.model_copy(update={"workers": {worker.name: shadowed}})
     write_subject(tmp_path, "flights.enriched", record(), role="decisions")
     write_subject(tmp_path, "flights.dlq", role="dead_letter")
     directory: ContractDirectory = read_directory(tmp_path)
@@ -177,6 +182,7 @@ def test_every_topic_of_the_topology_is_described_in_its_role(
     assert {(finding.rule, finding.subject) for finding in findings} == {
         ("topic-not-described", "flights"),
         ("topic-not-described", "flights.decisions"),
+        ("topic-not-described", "flights.comparisons"),
         ("topic-role-differs", "flights.enriched-value"),
     }
     assert {finding.severity for finding in findings} == {Severity.ERROR}

@@ -13,6 +13,7 @@ from workers.operate.seen import Seen
 from workers.operate.steps import Doer, Kind
 from workers.stream.clients import transactional_id
 from workers.topology import Broker, Delivery, Topology, Worker
+from workers.topology.shadow import ShadowTopic
 
 WHO = "User:flight-delays"
 OUTPUT = Grant(
@@ -57,6 +58,16 @@ def test_a_worker_gets_what_it_needs_and_no_more(worker: Worker) -> None:
         ("group flight-delays", "Describe", "Read"),
         ("transactional-id flight-delays.*", "Describe", "Write"),
     }
+
+
+def test_a_shadow_needs_to_write_its_comparisons(worker: Worker) -> None:
+    """And nothing else."""
+    shadow = ShadowTopic(topic="flights.comparisons")
+    more = set(grants(worker.model_copy(update={"shadow": shadow}))) - set(grants(worker))
+
+    assert [(str(grant), grant.operations) for grant in more] == [
+        ("topic flights.comparisons", ("Describe", "Write"))
+    ]
 
 
 def test_the_transactional_ids_of_all_replicas_are_covered(worker: Worker) -> None:

@@ -14,9 +14,10 @@ from workers.errors import ContractError, TopologyError
 from workers.operate.plan import Wanted, plan, wanted
 from workers.operate.seen import Seen, SeenGroup, SeenTopic
 from workers.operate.steps import Doer, Kind, Step, as_data, differs
-from workers.operate.subjects import SeenVersion
+from workers.operate.subjects import SeenVersion, subjects_of
 from workers.operate.topics import made
 from workers.topology import TopicSettings, Topology
+from workers.topology.shadow import ShadowTopic
 
 GOOD = {
     "cleanup.policy": "delete",
@@ -115,6 +116,23 @@ def test_missing_topics_are_created_like_the_input(
         "min.insync.replicas": "2",
         "retention.ms": str(30 * 86_400_000),
     }
+
+
+def test_the_comparisons_of_a_shadow_are_a_topic_and_a_subject(
+    topology: Topology, files: ContractDirectory
+) -> None:
+    """Created like the others, kept as its subject.yaml says; its contract is looked for."""
+    said = {"topic": "flights.comparisons", "subject": "flights.comparisons-value"}
+    worker = next(iter(topology.workers.values()))
+    shadowed = worker.model_copy(update={"shadow": ShadowTopic.model_validate(said)})
+    wanted = topology.model_copy(update={"workers": {worker.name: shadowed}})
+
+    (made,) = [step.topic for step in steps(wanted, files, cluster())]
+
+    assert made is not None
+    assert made.name == "flights.comparisons"
+    assert made.settings["retention.ms"] == str(14 * 86_400_000)
+    assert subjects_of(shadowed)["comparisons"] == "flights.comparisons-value"
 
 
 def test_what_is_made_needs_no_second_plan(topology: Topology, files: ContractDirectory) -> None:

@@ -44,6 +44,14 @@ def test_defaults_follow_names(tmp_path: Path) -> None:
     assert worker.batch.linger == 0.02
 
 
+def test_a_shadow_has_its_subject_and_takes_everything(tmp_path: Path) -> None:
+    """Unless something else is written."""
+    shadow = read(tmp_path, worker_line("shadow: {topic: s}")).workers["w"].shadow
+
+    assert shadow is not None
+    assert (shadow.subject, shadow.share, shadow.timeout) == ("s-value", 1.0, 5.0)
+
+
 def test_the_environment_is_substituted(tmp_path: Path) -> None:
     """A variable wins over its default; a whole scalar may be a number."""
     text = GOOD.replace("first_start: earliest", "first_start: latest\n    score_threads: ${N}")
@@ -73,6 +81,11 @@ FAULTS = [
         "may not be set with protocol: consumer",
     ),
     (worker_line("transaction_timeout: 1h"), "over 15m"),
+    (worker_line("shadow: {topic: in}"), "shadow and input are both in"),
+    (worker_line("shadow: {topic: s, share: 0}"), "topology.yaml:13: workers.w.shadow.share"),
+    (worker_line("shadow: {topic: s, share: 1.5}"), "workers.w.shadow.share"),
+    (worker_line("shadow: {topic: s, timeout: 1ms}"), "timeout must be from 10ms to 5m"),
+    (worker_line("shadow: {topic: s, queue: 0}"), "workers.w.shadow.queue"),
     (GOOD.replace("out}", "in}"), "output and input are both in"),
     (GOOD.replace("dlq}", "in}"), "dead_letter and input are both in"),
     (GOOD.replace("dlq}", "out}"), "dead_letter and output are both out"),

@@ -55,6 +55,7 @@ class Role(StrEnum):
     INPUT = "input"
     OUTPUT = "output"
     DECISIONS = "decisions"
+    COMPARISONS = "comparisons"
     DEAD_LETTER = "dead_letter"
 
 
@@ -71,6 +72,7 @@ _DEFAULT_MODE = {
     Role.INPUT: Compatibility.BACKWARD_TRANSITIVE,
     Role.OUTPUT: Compatibility.FULL_TRANSITIVE,
     Role.DECISIONS: Compatibility.FULL_TRANSITIVE,
+    Role.COMPARISONS: Compatibility.FULL_TRANSITIVE,
     Role.DEAD_LETTER: Compatibility.NONE,
 }
 
@@ -125,7 +127,7 @@ class SubjectFile(_Part):
     description: str
     compatibility: Compatibility = Field(
         default=None,  # type: ignore[assignment]  # the validator below fills it in by role
-        description="By role: inputs BACKWARD_TRANSITIVE, outputs and decisions FULL_TRANSITIVE.",
+        description="By role: inputs BACKWARD_TRANSITIVE, all that is written FULL_TRANSITIVE.",
     )
     naming: Naming = Naming.TOPIC
     key: Key | None = None

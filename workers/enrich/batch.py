@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from workers.contracts.framing import Header, SchemaKey
 from workers.errors import Reject
 
@@ -69,6 +73,22 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodedRows:
+    """What the model was given, and its scores: for whoever wants to score the same rows again.
+
+    `table` and `scores` have one entry for each of `rows`, which are rows of the batch; a score is
+    NaN where there is none. `version` is the champion's; `decided` has the rows where its word
+    stands: published, and no rule's, challenger's or fallback's.
+    """
+
+    table: pa.RecordBatch
+    rows: list[int]
+    scores: npt.NDArray[np.float64]
+    version: str
+    decided: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
     """What became of every row of a batch: exactly one of enriched, rejected, dropped.
 
@@ -76,6 +96,7 @@ class Outcomes:
     the values of its decision records, one a block, `decided` maps row to the first block's
     decision. `unknown` has the rows, rejected here, whose schema key is in no contract known so
     far: who can ask for it, should.
+    `decoded` is None where no model was asked.
     """
 
     batch: Batch
@@ -85,6 +106,7 @@ class Outcomes:
     decisions: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
+    decoded: DecodedRows | None = None
 
     def __post_init__(self) -> None:
         counted = len(self.enriched) + len(self.rejected) + len(self.dropped)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder
 from workers.contracts.resolution import Resolver
-from workers.enrich.batch import Batch, Outcomes, Rejection
+from workers.enrich.batch import Batch, DecodedRows, Outcomes, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
@@ -92,8 +92,7 @@ class Enricher:
         """
         ledger = Ledger()
         rows = joined([self._decode(g, ledger) for g in self._sorter.sort(batch, ledger)])
-        if rows is not None:
-            self._enrich_rows(batch, rows, ledger, effort)
+        decoded = None if rows is None else self._enrich_rows(batch, rows, ledger, effort)
         return Outcomes(
             batch,
             ledger.enriched,
@@ -102,6 +101,7 @@ class Enricher:
             ledger.decisions,
             ledger.decided,
             ledger.unknown,
+            decoded,
         )
 
     def _decode(self, group: Group, ledger: Ledger) -> Rows:
@@ -116,7 +116,9 @@ class Enricher:
             datums = [datums[place] for place in decoded.rows]
         return Rows(decoded.table, self.binding.built, rows, datums, [version] * len(rows))
 
-    def _enrich_rows(self, batch: Batch, rows: Rows, ledger: Ledger, effort: Effort) -> None:
+    def _enrich_rows(
+        self, batch: Batch, rows: Rows, ledger: Ledger, effort: Effort
+    ) -> DecodedRows | None:
         opinions = self._opinions(batch, rows, effort)
         keep = self._settle(opinions, rows, ledger)
         numbers, versions, datums = rows.rows, rows.versions, rows.datums
@@ -137,8 +139,21 @@ class Enricher:
         if (prefix := self.binding.decision_prefix) is not None:
             records = zip(*([prefix + block for block in each] for each in blocks), strict=True)
             ledger.decisions.update(zip(numbers, records, strict=True))
-        decided = opinions[self.policy.blocks[0]].decisions[keep].tolist()
+        opinion = opinions[self.policy.blocks[0]]
+        decided = opinion.decisions[keep].tolist()
         ledger.decided.update(zip(numbers, decided, strict=True))
+        return self._scored(rows, opinion, ledger)
+
+    def _scored(self, rows: Rows, opinion: OpinionState, ledger: Ledger) -> DecodedRows | None:
+        """What the first block's champion said and was published as it said it."""
+        if self.bypass is not None or not self.policy.shadow:
+            return None
+        decided = ledger.decided
+        if (others := opinion.changed) is not None:
+            own = [number for number, other in zip(rows.rows, others, strict=True) if not other]
+            decided = {number: decided[number] for number in own if number in decided}
+        version = self.model.manifest.version
+        return DecodedRows(rows.table, rows.rows, opinion.scores, version, decided)
 
     def _opinions(self, batch: Batch, rows: Rows, effort: Effort) -> dict[str, OpinionState]:
         found: dict[str, OpinionState] = {}

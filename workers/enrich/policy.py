@@ -14,7 +14,7 @@ class Policy:
     """What a worker's topology says of its path.
 
     `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
-    has those of a block by its name.
+    has those of a block by its name; `shadow`: somebody wants to score the same rows again.
     """
 
     worker: str
@@ -23,6 +23,7 @@ class Policy:
     decisions_subject: str | None = None
     blocks: tuple[str, ...] = BLOCKS
     rules: Mapping[str, RuleSet] = field(default_factory=dict)
+    shadow: bool = False
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER
     on_model_failure: OnModelFailure = OnModelFailure.FALLBACK

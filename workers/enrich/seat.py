@@ -59,6 +59,14 @@ class OpinionState:
             failed={},
         )
 
+    @property
+    def changed(self) -> Column | None:
+        """Places where a rule, a challenger or nothing of a model decided; None: there are none."""
+        found: Column = (
+            (self.arms != CHAMPION) | (self.rules != None) | (self.without != None)  # noqa: E711
+        )
+        return found if found.any() else None
+
 
 class Seat:
     """Decides for every place of a batch, and says for each how."""

@@ -1,4 +1,7 @@
-"""Derived schemas as files: enriched events of every input version, and the decisions' block."""
+"""Derived schemas as files: enriched events of every input version, and what workers bring along.
+
+That is the block of the decisions, and the record of the comparisons.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.contracts.catalogue import Registered
+from workers.contracts.comparison import comparison_schema
 from workers.contracts.derive import block_versions, derive, enrichment_block
 from workers.contracts.directory import ContractDirectory, version_file
 from workers.contracts.lock import is_released
@@ -25,12 +29,12 @@ class Derived:
     file: Path
     text: str
     source: int | None
-    """Version of the input; None where it is the block alone."""
+    """Version of the input; None where it is a record that workers bring along."""
     new: bool
 
     def __str__(self) -> str:
         """What it is, for people."""
-        origin = "the enrichment block" if self.source is None else f"input version {self.source}"
+        origin = "the workers' own" if self.source is None else f"input version {self.source}"
         return f"{self.subject} version {self.version}, from {origin}: {self.file}"
 
 
@@ -81,6 +85,8 @@ def _wanted(
     block = enrichment_block()
     if about.role is Role.DECISIONS:
         yield None, block
+    elif about.role is Role.COMPARISONS:
+        yield None, comparison_schema()
     elif about.derived_from is not None:
         inputs = directory.catalogue.versions(about.derived_from)
         if not inputs:

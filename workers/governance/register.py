@@ -43,6 +43,8 @@ def from_registry(topology: Topology) -> Catalogue:
         subjects |= dict.fromkeys((worker.input.subject, worker.output.subject))
         if worker.decisions is not None:
             subjects[worker.decisions.subject] = None
+        if worker.shadow is not None:
+            subjects[worker.shadow.subject] = None
     source = open_registry(topology)
     try:
         return Catalogue(entry for subject in subjects for entry in source.versions(subject))

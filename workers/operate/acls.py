@@ -66,6 +66,8 @@ def grants(worker: Worker) -> tuple[Grant, ...]:
     topics = {worker.output.topic: "output", worker.dead_letter.topic: "dead letters"}
     if worker.decisions is not None:
         topics[worker.decisions.topic] = "decisions"
+    if worker.shadow is not None:
+        topics[worker.shadow.topic] = "comparisons"
     found = [
         Grant(resource=Resource.TOPIC, name=worker.input.topic, operations=read, why="input"),
         *(

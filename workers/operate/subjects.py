@@ -67,6 +67,8 @@ def subjects_of(worker: Worker) -> dict[str, str]:
     found = {"input": worker.input.subject, "output": worker.output.subject}
     if worker.decisions is not None:
         found["decisions"] = worker.decisions.subject
+    if worker.shadow is not None:
+        found["comparisons"] = worker.shadow.subject
     return found
 
 

@@ -101,6 +101,8 @@ def wanted_topics(worker: Worker, kept: Mapping[str, str]) -> tuple[WantedTopic,
     if worker.decisions is not None:
         decisions = worker.decisions
         found.append(topic("decisions", decisions.topic, decisions.settings, 0))
+    if worker.shadow is not None:
+        found.append(topic("comparison", worker.shadow.topic, worker.shadow.settings, 0))
     found.append(topic("dead letter", letters.topic, letters.settings, letters.max_message_bytes))
     return tuple(found)
 

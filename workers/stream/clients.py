@@ -11,6 +11,8 @@ Config = dict[str, Any]
 DELIVERY_TIMEOUT = 60.0
 """Seconds until an at-least-once record that nobody acknowledged fails (`message.timeout.ms`).
 A transaction's records fail at the transaction's timeout."""
+COMPARISON_TIMEOUT = 10.0
+"""Seconds until a comparison that nobody acknowledged is dropped."""
 SESSION_TIMEOUT_MS = 15_000
 """The classic protocol's default here; `consumer: {session.timeout.ms: …}` changes it."""
 
@@ -93,3 +95,20 @@ def producer_config(broker: Broker, worker: Worker, slot: int) -> Config:
     else:
         config["message.timeout.ms"] = int(DELIVERY_TIMEOUT * 1000)
     return config
+
+
+def comparison_config(broker: Broker, worker: Worker, slot: int) -> Config:
+    """A plain producer for what may be lost: it never waits for long and holds little."""
+    return {
+        **worker.producer,
+        **common(broker, f"{worker.name}.{instance_name(worker)}.{slot}.shadow"),
+        "linger.ms": 50,
+        "acks": "1",
+        "enable.idempotence": False,
+        "message.timeout.ms": int(COMPARISON_TIMEOUT * 1000),
+        "delivery.report.only.error": True,
+        "queue.buffering.max.messages": worker.queues.producer_messages,
+        "queue.buffering.max.kbytes": max(1, worker.queues.producer_bytes // 1024),
+        # Java's default for records with a key, so that co-partitioned topics stay so.
+        "partitioner": "murmur2_random",
+    }

@@ -13,6 +13,8 @@ import structlog
 from workers.contracts.notes import ContractEvent
 from workers.enrich.batch import Outcomes
 from workers.models.following import ModelEvent
+from workers.models.shadow.counts import CountsState as ShadowCountsState
+from workers.models.shadow.counts import ShadowEvent
 from workers.stream.clock import Clock
 
 PROGRESS_SECONDS = 10.0
@@ -48,6 +50,9 @@ class Event(StrEnum):
     PROCESS_ENDED = "process.ended"
 
 
+AnyEvent = Event | ContractEvent | ModelEvent | ShadowEvent
+
+
 @dataclass(slots=True)
 class CountsState:
     """Committed outcomes since the start, of this process."""
@@ -61,6 +66,7 @@ class CountsState:
     refused_models: Counter[str] = field(default_factory=Counter)
     given_up: Counter[str] = field(default_factory=Counter)
     breaches: Counter[str] = field(default_factory=Counter)
+    shadow: ShadowCountsState | None = None
 
 
 class Journal:
@@ -74,15 +80,15 @@ class Journal:
         self._progress_at = clock.monotonic() + PROGRESS_SECONDS
         self._progress_enriched = 0
 
-    def info(self, event: Event | ContractEvent | ModelEvent, **fields: Any) -> None:
+    def info(self, event: AnyEvent, **fields: Any) -> None:
         """Something an operator may want to know."""
         self._log.info(event.value, **fields)
 
-    def warn(self, event: Event | ContractEvent | ModelEvent, **fields: Any) -> None:
+    def warn(self, event: AnyEvent, **fields: Any) -> None:
         """Something that is not well and that the worker deals with."""
         self._log.warning(event.value, **fields)
 
-    def error(self, event: Event | ContractEvent | ModelEvent, **fields: Any) -> None:
+    def error(self, event: AnyEvent, **fields: Any) -> None:
         """Something that needs a person."""
         self._log.error(event.value, **fields)
 
@@ -118,6 +124,7 @@ class Journal:
             "batches": counts.batches,
             "recoveries": counts.recoveries,
             **{name: dict(counted) for name, counted in latency.items() if counted},
+            **({} if counts.shadow is None else {"shadow": counts.shadow.totals()}),
         }
 
 

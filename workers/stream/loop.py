@@ -15,10 +15,11 @@ from workers.stream.clock import Clock
 from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size
-from workers.stream.pace import PaceState
+from workers.stream.pace import PaceState, Plan
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
 from workers.stream.schemas import Schemas
+from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
 from workers.stream.source import Polled, Source
 from workers.stream.work import Work
@@ -42,6 +43,7 @@ class _InFlight:
     polled: Polled
     outcomes: Outcomes
     times: _Times
+    shadow: bool
 
 
 class _Drain(Exception):  # noqa: N818  control flow, not an error
@@ -63,6 +65,7 @@ class Loop:
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
+        shadow: Shadowing | None = None,
         at: Failpoint = nowhere,
     ) -> None:
         """All parts are given; `wiring` makes them."""
@@ -75,6 +78,7 @@ class Loop:
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
+        self._shadow = shadow
         self._at = at
         self._pending = Pending(publisher, clock)
         self._in_flight: _InFlight | None = None
@@ -110,6 +114,8 @@ class Loop:
         """
         try:
             self._slot.start()
+            if self._shadow is not None:
+                self._shadow.start()
             self._start()
             with suppress(_Drain):
                 while not self._stopping:
@@ -117,6 +123,8 @@ class Loop:
             self._drain()
         finally:
             self._pending.abandon()
+            if self._shadow is not None:
+                self._shadow.close()
             self._slot.close()
             self._schemas.close()
             self._source.close()
@@ -136,7 +144,8 @@ class Loop:
             scored = self._clock.monotonic()
             self._pace.scored(len(polled.batch), plan, scored - waited)
             self._settle()
-            self._publish(polled, outcomes, _Times(waited - began, scored - waited, scored))
+            times = _Times(waited - began, scored - waited, scored)
+            self._publish(polled, outcomes, times, plan)
             self._journal.progress()
         except Retry as unwell:
             self._recover(unwell)
@@ -150,7 +159,7 @@ class Loop:
         outcomes = held_to_size(outcomes, self._worker.output.max_message_bytes)
         return polled, self._caution.apply(outcomes)
 
-    def _publish(self, polled: Polled, outcomes: Outcomes, times: _Times) -> None:
+    def _publish(self, polled: Polled, outcomes: Outcomes, times: _Times, plan: Plan) -> None:
         """Hand the batch to the publisher's thread."""
         if not self._source.owns(polled):
             raise Moved("partitions moved while the batch before was being committed")
@@ -159,7 +168,7 @@ class Loop:
         records = self._outgoing.records(outcomes, self._attempts)
         decisions = sum(map(len, outcomes.decisions.values()))
         count = len(outcomes.enriched) + decisions + len(outcomes.rejected)
-        self._in_flight = _InFlight(polled, outcomes, times)
+        self._in_flight = _InFlight(polled, outcomes, times, plan.shadow)
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
 
     def _settle(self) -> None:
@@ -186,6 +195,8 @@ class Loop:
         stages = {"wait": times.wait, "score": times.score, "publish": publish}
         self._pace.settled(len(flight.polled.batch), stages)
         self._journal.committed(flight.outcomes)
+        if self._shadow is not None and flight.shadow:
+            self._shadow.offer(flight.outcomes)
         self._caution.passed(
             flight.polled.batch, self._source.assigned - self._source.stopped.keys()
         )

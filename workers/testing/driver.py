@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from workers.enrich.path import Enricher
+from workers.models.shadow.process import COMMAND
+from workers.models.shadow.shadow import Shadow
+from workers.stream.clock import Clock
 from workers.stream.journal import Journal
 from workers.stream.publish import Failpoint, nowhere
 from workers.testing.embedded import EmbeddedBroker
@@ -64,10 +67,15 @@ class Driver:
         *,
         slot: int = 0,
         at: Failpoint = nowhere,
+        clock: Clock | None = None,
+        challenger: Sequence[str] = COMMAND,
     ) -> None:
-        """Nothing connects before `start`."""
-        running = build_loop(topology, worker, enricher, slot=slot, at=at)
+        """Nothing connects before `start`; `challenger` starts the process of the shadow."""
+        running = build_loop(
+            topology, worker, enricher, slot=slot, clock=clock, at=at, challenger=challenger
+        )
         self.loop = running.loop
+        self._shadow = running.shadow
         self._enricher = enricher
         self.journal: Journal = running.journal
         self._error: BaseException | None = None
@@ -104,6 +112,17 @@ class Driver:
     def refused(self) -> frozenset[str]:
         """Versions that failed their checks."""
         return frozenset(self.journal.counts.refused_models)
+
+    @property
+    def shadow(self) -> Shadow:
+        """The worker's shadow.
+
+        Raises:
+            ValueError: its topology has none.
+        """
+        if self._shadow is None:
+            raise ValueError("the worker has no shadow")
+        return self._shadow.shadow
 
     @property
     def ended(self) -> bool:

@@ -111,7 +111,11 @@ class Reader:
     """Reads topics from their beginning as a downstream team would: committed records only."""
 
     def __init__(self, bootstrap_servers: str, *topics: str) -> None:
-        """Every partition of `topics`, without a group."""
+        """Every partition of `topics`, without a group.
+
+        Raises:
+            TimeoutError: one of them is not there.
+        """
         self.records: list[OutRecord] = []
         self._consumer = Consumer(
             {
@@ -123,10 +127,18 @@ class Reader:
                 "log_level": 0,
             }
         )
-        known = self._consumer.list_topics(timeout=30).topics
-        self._consumer.assign(
-            [TopicPartition(topic, p, 0) for topic in topics for p in known[topic].partitions]
-        )
+        self._consumer.assign([TopicPartition(*place, 0) for place in self._places(topics)])
+
+    def _places(self, topics: Iterable[str]) -> list[tuple[str, int]]:
+        # What was made a moment ago is not known to every broker yet.
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            known = self._consumer.list_topics(timeout=30).topics
+            if all(topic in known for topic in topics):
+                return [(topic, p) for topic in topics for p in known[topic].partitions]
+            time.sleep(0.1)
+        self.close()
+        raise TimeoutError(f"not all of {', '.join(topics)} are there")
 
     def read(self, seconds: float) -> list[OutRecord]:
         """What arrives within that time; it is kept in `records` too."""

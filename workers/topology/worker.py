@@ -8,14 +8,12 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
+from workers.topology.names import Subject, TopicName
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
+from workers.topology.shadow import ShadowTopic
 from workers.topology.units import Duration, Size
 from workers.topology.wanted import TopicSettings
-
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,255}$")]
-
 
 BLOCK = "enrichment"
 """The block of `model`."""
@@ -181,6 +179,9 @@ class Worker(Part):
         default_factory=dict, description="More models, by the name of their block in the output."
     )
     latency: Latency | None = Field(default=None, description="How long a batch may take.")
+    shadow: ShadowTopic | None = Field(
+        default=None, description="A challenger beside the champion, compared and not published."
+    )
     group: TopicName = Field(default="", description="Consumer group; default: the name.")
     protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")
     delivery: Delivery = Field(default=Delivery.EXACTLY_ONCE, description="The guarantee.")
@@ -234,7 +235,7 @@ class Worker(Part):
         if not isinstance(data, dict):
             return data
         filled = dict(data)
-        for key in ("input", "output", "decisions"):
+        for key in ("input", "output", "decisions", "shadow"):
             part = filled.get(key)
             if isinstance(part, dict) and isinstance(part.get("topic"), str):
                 filled[key] = {"subject": f"{part['topic']}-value", **part}
@@ -249,6 +250,8 @@ class Worker(Part):
         }
         if self.decisions is not None:
             named["decisions"] = self.decisions.topic
+        if self.shadow is not None:
+            named["shadow"] = self.shadow.topic
         seen: dict[str, str] = {}
         for role, topic in named.items():
             if topic in seen:

@@ -155,8 +155,8 @@ def _operations(topology: Topology) -> Document:
         for role, topic, text in _sent(worker):
             operations[f"{name}.{role}"] = {
                 **_operation("send", topic, f"{name} writes {text}."),
-                "x-delivery": worker.delivery.value,
-                "x-isolation-level": promises.isolation(worker),
+                "x-delivery": promises.guarantee(worker, role),
+                "x-isolation-level": promises.isolation(worker, role),
             }
     return operations
 
@@ -170,4 +170,7 @@ def _sent(worker: Worker) -> list[tuple[str, str, str]]:
     sent = [("output", worker.output.topic, "enriched events")]
     if worker.decisions is not None:
         sent.append(("decisions", worker.decisions.topic, "the decisions alone"))
+    if worker.shadow is not None:
+        text = "what a challenger would have decided"
+        sent.append(("comparisons", worker.shadow.topic, text))
     return [*sent, ("dead_letter", worker.dead_letter.topic, "what could not be enriched")]

@@ -149,8 +149,10 @@ def _properties(topic: Topic) -> list[Document]:
     if topic.decision_id:
         said |= {"deduplicateBy": topic.decision_id}
     if topic.writers:
-        said |= {"delivery": " ".join(sorted({w.delivery.value for w in topic.writers}))}
-        levels = sorted({promises.isolation(worker) for worker in topic.writers})
+        said |= {
+            "delivery": " ".join(sorted({promises.guarantee(w, about.role) for w in topic.writers}))
+        }
+        levels = sorted({promises.isolation(worker, about.role) for worker in topic.writers})
         # The stricter one is right for all writers.
         said |= {"isolationLevel": levels[0]}
     if about.replaced_by:

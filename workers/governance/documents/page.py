@@ -21,6 +21,7 @@ ROLES = {
     Role.INPUT: "input of workers",
     Role.OUTPUT: "enriched events",
     Role.DECISIONS: "decisions",
+    Role.COMPARISONS: "comparisons of a challenger with the champion",
     Role.DEAD_LETTER: "dead letters",
 }
 

@@ -23,14 +23,24 @@ def compatibility(mode: Compatibility) -> str:
     return _MODES[mode.value.removesuffix("_TRANSITIVE")].format(earlier=earlier)
 
 
-def isolation(worker: Worker) -> str:
-    """The isolation level that a reader of this worker's topics needs."""
-    exactly = worker.delivery is Delivery.EXACTLY_ONCE
+def guarantee(worker: Worker, role: str) -> str:
+    """How a worker delivers to its topic of that role, as one word."""
+    return "best_effort" if role == Role.COMPARISONS else worker.delivery.value
+
+
+def isolation(worker: Worker, role: str) -> str:
+    """The isolation level that a reader of this worker's topic of that role needs."""
+    exactly = guarantee(worker, role) == Delivery.EXACTLY_ONCE
     return "read_committed" if exactly else "read_uncommitted"
 
 
 def delivery(topic: Topic, worker: Worker) -> str:
     """What a reader may count on, and what it must do for it."""
+    if topic.about.role is Role.COMPARISONS:
+        return (
+            "Best effort, outside of the worker's transactions: a comparison that cannot be made "
+            "or sent at once is left out, and never holds up an event."
+        )
     if worker.delivery is Delivery.EXACTLY_ONCE:
         return (
             "`exactly_once`: a record is written in one transaction with the input's offsets. Read "
@@ -63,7 +73,7 @@ def headers(topic: Topic, worker: Worker) -> str:
     """What becomes of the input record's headers."""
     if topic.about.role is Role.DEAD_LETTER:
         return "The failed record's own, then those listed below."
-    if topic.about.role is Role.DECISIONS:
+    if topic.about.role in (Role.DECISIONS, Role.COMPARISONS):
         return "None."
     if worker.headers is HeaderPolicy.DROP:
         return "None: the input's are dropped."

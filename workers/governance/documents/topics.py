@@ -13,6 +13,12 @@ from workers.errors import ContractError
 from workers.governance.documents.shape import Shape, shape_of
 from workers.topology import Topology, Worker, retention_settings
 
+_DECISION_IDS = {
+    Role.OUTPUT: "enrichment.decision_id",
+    Role.DECISIONS: "decision_id",
+    Role.COMPARISONS: "decision_id",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
@@ -50,8 +56,7 @@ class Topic:
     @property
     def decision_id(self) -> str:
         """The field to drop duplicates by, as a path; empty where records have none."""
-        paths = {Role.OUTPUT: "enrichment.decision_id", Role.DECISIONS: "decision_id"}
-        return paths.get(self.about.role, "")
+        return _DECISION_IDS.get(self.about.role, "")
 
 
 def topics(topology: Topology, directory: ContractDirectory) -> tuple[Topic, ...]:
@@ -87,7 +92,8 @@ def _topic(
 
 def _written(worker: Worker) -> list[str]:
     decisions = [worker.decisions.topic] if worker.decisions else []
-    return [worker.output.topic, *decisions, worker.dead_letter.topic]
+    comparisons = [worker.shadow.topic] if worker.shadow else []
+    return [worker.output.topic, *decisions, *comparisons, worker.dead_letter.topic]
 
 
 def _all_described(topology: Topology, directory: ContractDirectory) -> None:

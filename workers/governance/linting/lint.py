@@ -126,6 +126,8 @@ def _used(worker: Worker) -> Iterator[tuple[str, tuple[Role, ...]]]:
     yield worker.dead_letter.topic, (Role.DEAD_LETTER,)
     if worker.decisions is not None:
         yield worker.decisions.topic, (Role.DECISIONS,)
+    if worker.shadow is not None:
+        yield worker.shadow.topic, (Role.COMPARISONS,)
 
 
 def _sunset(name: str, about: SubjectFile, today: datetime.date) -> Iterator[Finding]:

@@ -1,0 +1,1 @@
+"""A challenger scores what the champion scored: afterwards, elsewhere, and with no say."""
