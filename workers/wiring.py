@@ -35,6 +35,7 @@ from workers.models.shadow.shadow import Shadow
 from workers.models.store import Store
 from workers.models.verify import verify
 from workers.operate.look import connect
+from workers.stream.breaker import Breaker
 from workers.stream.clients import (
     Config,
     comparison_config,
@@ -304,6 +305,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enricher.enrich,
         schemas=Schemas(resolver, enricher.rebind, source, journal),
+        breaker=Breaker(worker.breaker, source, clock, journal),
         slot=Slot(followers, enricher.serve, journal),
         outgoing=Outgoing(worker, origin),
         shadow=shadow,

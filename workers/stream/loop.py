@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from workers.enrich.batch import Batch, Outcomes
 from workers.enrich.policy import Effort
 from workers.errors import Reject, Retry, Verdict
+from workers.stream.breaker import Breaker
 from workers.stream.caution import CautionState
 from workers.stream.clock import Clock
 from workers.stream.failures import Moved, Refused, TopicRefused
@@ -61,6 +62,7 @@ class Loop:
         publisher: Publisher,
         enrich: Callable[[Batch, Effort], Outcomes],
         schemas: Schemas,
+        breaker: Breaker,
         slot: Slot,
         outgoing: Outgoing,
         clock: Clock,
@@ -74,6 +76,7 @@ class Loop:
         self._publisher = publisher
         self._enrich = enrich
         self._schemas = schemas
+        self._breaker = breaker
         self._slot = slot
         self._outgoing = outgoing
         self._clock = clock
@@ -135,6 +138,7 @@ class Loop:
             self._slot.take()
             self._schemas.take()
             self._schemas.release()
+            self._breaker.release()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
@@ -151,9 +155,12 @@ class Loop:
             self._recover(unwell)
 
     def _outcomes(self, polled: Polled, effort: Effort) -> tuple[Polled, Outcomes]:
-        """The batch's outcomes; without rows that wait for a schema to be looked up."""
+        """The batch's outcomes; without rows that wait for a schema, or for the breaker."""
         outcomes = self._enrich(polled.batch, effort)
         if outcomes.unknown and (rest := self._schemas.hold(outcomes)) is not None:
+            polled = replace(polled, batch=rest)
+            outcomes = self._enrich(rest, effort)
+        if (rest := self._breaker.hold(outcomes)) is not None:
             polled = replace(polled, batch=rest)
             outcomes = self._enrich(rest, effort)
         outcomes = held_to_size(outcomes, self._worker.output.max_message_bytes)
@@ -234,6 +241,7 @@ class Loop:
             try:
                 self._publisher.renew()
                 self._source.rewind()
+                self._breaker.rewound()
                 break
             except Retry as again:
                 self._journal.warn(Event.UNWELL, why=str(again))

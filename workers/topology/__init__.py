@@ -6,6 +6,7 @@ from workers.topology.load import load, load_as, user_cache
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
+    BreakerSettings,
     Delivery,
     FirstStart,
     HeaderPolicy,
@@ -17,6 +18,7 @@ from workers.topology.worker import (
 )
 
 __all__ = [
+    "BreakerSettings",
     "Broker",
     "Degrade",
     "Delivery",

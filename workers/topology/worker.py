@@ -158,6 +158,28 @@ class Queues(Part):
     producer_bytes: Size = Field(default=64 * 1024**2, description="Waiting to be sent.")
 
 
+class BreakerSettings(Part):
+    """When dead letters of a partition are too many, it is held and tried again with a few."""
+
+    consecutive: Annotated[int, Field(ge=1)] = Field(
+        default=500, description="Dead letters in a row with one verdict and code."
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5, description="Part of the last `window` records."
+    )
+    window: Annotated[int, Field(ge=10, le=100_000)] = Field(
+        default=1000, description="Records that `share` is of."
+    )
+    per_minute: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Dead letters of a partition in a minute."
+    )
+    again: Duration = Field(default=30.0, description="How long it is held before a probe.")
+    probe: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=10,
+        description="Records of a probe; when at most `share` of them fail it goes on.",
+    )
+
+
 class Backoff(Part):
     """Waiting between tries while a dependency is unwell; doubled each time, with jitter."""
 
@@ -215,6 +237,10 @@ class Worker(Part):
         default=Unframed.DEAD_LETTER, description="Bytes that name no schema."
     )
     limits: Limits = Field(default_factory=Limits, description="What decoders may be given.")
+    breaker: BreakerSettings | None = Field(
+        default_factory=BreakerSettings,
+        description="Hold a partition with too many dead letters; `null`: never.",
+    )
     queues: Queues = Field(default_factory=Queues, description="Memory of the clients.")
     headers: HeaderPolicy = Field(default=HeaderPolicy.KEEP, description="Input headers.")
     drain_timeout: Duration = Field(default=20.0, description="Time to finish on SIGTERM.")
