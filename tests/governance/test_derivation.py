@@ -14,6 +14,7 @@ from workers.cli import app
 from workers.contracts.comparison import comparison_contract
 from workers.contracts.derive import enrichment_block, is_derived
 from workers.contracts.directory import read_directory
+from workers.errors import ContractError
 
 ROOT = Path(__file__).parents[2]
 

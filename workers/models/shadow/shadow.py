@@ -166,7 +166,7 @@ class Shadow:
         """Follow the alias. A store that cannot be read changes nothing: the follower says so."""
         try:
             found = self._find()
-        except WorkersError:
+        except Exception:  # noqa: BLE001  a dead thread would follow nothing
             return
         wanted = None if found == self._champion else found
         if wanted != self._version:
@@ -188,12 +188,17 @@ class Shadow:
         try:
             proven = self._prove(version)
         except WorkersError as error:
-            self._idle = Skip.REFUSED
-            if version != self._refused:
-                self._tell(ShadowEvent.REFUSED, version=version, why=str(error))
-            self._refused = version
+            self._refuse(version, str(error))
+        except Exception as error:  # noqa: BLE001  as above
+            self._refuse(version, type(error).__name__)
         else:
             self._run_state = RunState(proven, self._command, self._closing)
+
+    def _refuse(self, version: str, why: str) -> None:
+        self._idle = Skip.REFUSED
+        if version != self._refused:
+            self._tell(ShadowEvent.REFUSED, version=version, why=why)
+        self._refused = version
 
     def _fit(self, run: RunState) -> None:
         """The champion may have got other columns by now."""
