@@ -12,14 +12,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import pyarrow as pa
 
 from workers.errors import WorkersError
 from workers.models.shadow.challenger import Challenger
 from workers.models.shadow.comparison import (
-    Comparison,
+    Publisher,
     Recorder,
     count,
     failed,
@@ -33,18 +32,6 @@ from workers.topology.shadow import ShadowTopic
 CLOSE_SECONDS = 1.0
 TRY_AGAIN = 60.0
 """Seconds until a refused version is proven once more: its files may have been on their way."""
-
-
-class Publisher(Protocol):
-    """Takes comparisons; called from the shadow's thread alone."""
-
-    def publish(self, comparisons: Sequence[Comparison]) -> None:
-        """Hand them to the client, which may lose them; never waits, never raises."""
-        ...
-
-    def close(self) -> None:
-        """Send what can be sent within a moment."""
-        ...
 
 
 class Shadow:
