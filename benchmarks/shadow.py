@@ -18,10 +18,7 @@ from workers.testing import RealKafka
 
 NAME = "flight-delay"
 RATE = 10_000
-SHADOW = (
-    "shadow: {{topic: {output}.comparisons, subject: flights.comparisons-value, share: %s, "
-    "queue: 100}}"
-)
+SHADOW = "shadow: {{topic: {output}.comparisons, subject: flights.comparisons-value, share: %s}}"
 SHARES = {"without": 0.0, "a tenth": 0.1, "all": 1.0}
 START_SECONDS = 20
 

@@ -31,7 +31,7 @@ from workers.models.shadow.challenger import Challenger, challenger
 from workers.models.shadow.comparison import count, failed, opinion
 from workers.models.shadow.counts import CountsState, Fault
 from workers.models.shadow.frames import HEADER, BadFrame
-from workers.models.shadow.offer import Offer, in_share
+from workers.models.shadow.offer import Offer, in_share, joined
 from workers.models.shadow.process import COMMAND, Child, ChildFailed, Closing
 from workers.models.shadow.runner import RunState
 
@@ -302,6 +302,22 @@ def test_what_ended_as_a_dead_letter_is_not_compared() -> None:
 
     assert (found.size, found.published()) == (2, [0, 2])
     assert found.ids([2]) == ["w:t:0:2"]
+
+
+def test_offers_that_are_joined_keep_their_rows() -> None:
+    """Ids, keys and decisions stay with their rows; another champion's are no part of it."""
+    first, second = offer(3, [b"a"], {1: "late"}), offer(2, [b"b"], {0: "on_time", 1: "late"})
+
+    whole = joined([first, second])
+
+    assert whole.published() == [1, 3, 4]
+    assert whole.ids([1, 3]) == ["w:t:0:1", "w:t:0:0"]
+    assert [whole.keys[whole.rows[place]] for place in (0, 2, 3, 4)] == [b"a", b"a", b"b", b"b"]
+    assert [whole.decided[whole.rows[place]] for place in (1, 3, 4)] == ["late", "on_time", "late"]
+    assert whole.table.num_rows == len(whole.scores) == 5
+    assert first.joins(second)
+    assert not first.joins(replace(second, champion="2"))
+    assert not first.joins(replace(second, table=pa.RecordBatch.from_pydict({"y": [0.0] * 2})))
 
 
 def test_a_failure_is_no_disagreement() -> None:

@@ -206,7 +206,7 @@ def test_a_challenger_is_compared_bit_for_bit(
     broker: AnyBroker, make: Make, contracts: Catalogue, flights: list[bytes]
 ) -> None:
     """What both say of each event is in the topic, with the event's key and time; and counted."""
-    place = make(broker, queue=100)
+    place = make(broker)
     promote(place.store, "2")
     records = good(flights[:1000])
     records[400:400] = broken(flights[0])
@@ -255,7 +255,7 @@ def test_a_challenger_that_hangs_holds_up_nothing(
     broker: AnyBroker, make: Make, flights: list[bytes], how: str
 ) -> None:
     """Batch after batch is committed while it hangs, as bytes the same as without a challenger."""
-    place = make(broker, timeout="5m", queue=1)
+    place = make(broker, timeout="5m", queue=100)
     promote(place.store, "2")
     with place.driver(command(how)) as driver, place.reader("output") as reader:
         driver.until(lambda: driver.shadow.comparing == "2")
@@ -346,7 +346,7 @@ def test_a_challenger_that_answers_nan_goes_on(
     embedded: EmbeddedBroker, make: Make, contracts: Catalogue, flights: list[bytes]
 ) -> None:
     """Its rows are told and counted as what they are; there is nothing to restart."""
-    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE, queue=100)
+    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE)
     promote(place.store, "2")
     with place.driver(command("nan")) as driver, place.reader("output") as reader:
         driver.until(lambda: driver.shadow.comparing == "2")
@@ -368,7 +368,7 @@ def test_another_challenger_takes_over_and_a_promoted_one_ends(
     broker: AnyBroker, make: Make, contracts: Catalogue, flights: list[bytes]
 ) -> None:
     """The alias is followed while the worker runs; nobody is compared with itself."""
-    place = make(broker, queue=100)
+    place = make(broker)
     with place.driver() as driver, place.reader("shadow") as told, place.reader("output") as out:
         sent = place.send(flights[:100])
         out.until(lambda seen: len(seen) >= sent)
@@ -412,7 +412,7 @@ def test_a_challenger_that_is_damaged_or_reads_other_fields_compares_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """The log says why; the next one that fits is taken."""
-    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE, queue=100)
+    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE)
     bad = place.store.root / NAME / "3" / "model.txt"
     bad.write_bytes(bad.read_bytes()[:-500])
     promote(place.store, "3")
@@ -447,7 +447,7 @@ def test_a_share_takes_some_keys_whole(
     embedded: EmbeddedBroker, make: Make, contracts: Catalogue, flights: list[bytes]
 ) -> None:
     """A key is compared always or never; the others are counted as left out."""
-    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE, queue=100, share=0.3)
+    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE, share=0.3)
     promote(place.store, "2")
     with place.driver() as driver, place.reader("shadow") as told:
         driver.until(lambda: driver.shadow.comparing == "2")
@@ -466,7 +466,7 @@ def test_a_topic_that_is_gone_costs_comparisons_and_no_event(
     embedded: EmbeddedBroker, make: Make, flights: list[bytes]
 ) -> None:
     """They are counted as undelivered."""
-    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE, queue=100)
+    place = make(embedded, delivery=Delivery.AT_LEAST_ONCE)
     promote(place.store, "2")
     assert place.worker.shadow is not None
     embedded.fail_topic(place.worker.shadow.topic, 3)

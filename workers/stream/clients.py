@@ -105,6 +105,8 @@ def comparison_config(broker: Broker, worker: Worker, slot: int) -> Config:
         "linger.ms": 50,
         "acks": "1",
         "enable.idempotence": False,
+        # Keeps the order of a key without it.
+        "max.in.flight": 1,
         "message.timeout.ms": int(COMPARISON_TIMEOUT * 1000),
         "delivery.report.only.error": True,
         "queue.buffering.max.messages": worker.queues.producer_messages,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -101,9 +102,10 @@ class ComparisonProducer:
 
     def close(self) -> None:
         """Send what can be sent within a moment; never closed, for that waits for brokers."""
-        if self._producer is not None:
-            self._counts.undelivered += self._producer.flush(FLUSH_SECONDS)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaException):
+                self._counts.undelivered += producer.flush(FLUSH_SECONDS)
 
     def _report(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:

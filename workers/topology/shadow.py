@@ -23,8 +23,9 @@ class ShadowTopic(Part):
     timeout: Duration = Field(
         default=5.0, description="A challenger that has not scored a batch by then is ended."
     )
-    queue: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=4, description="Batches that may wait for the challenger; further ones are skipped."
+    queue: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=20_000,
+        description="Records that may wait for the challenger; batches that come then are skipped.",
     )
     settings: TopicSettings = Field(
         default_factory=TopicSettings, description="What the topic should have."

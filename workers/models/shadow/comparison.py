@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,18 @@ Comparison = tuple[bytes | None, bytes, int]
 """Key and value of a record, and its timestamp in milliseconds."""
 _FAULTS = pa.array([None, Fault.FEATURES.value, Fault.NAN.value])
 """By `State`."""
+
+
+class Publisher(Protocol):
+    """Takes comparisons; called from the shadow's thread alone."""
+
+    def publish(self, comparisons: Sequence[Comparison]) -> None:
+        """Hand them to the client, which may lose them; never waits, never raises."""
+        ...
+
+    def close(self) -> None:
+        """Send what can be sent within a moment."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Skip(StrEnum):
     STARTING = "starting"
     """It is being proven, is loading, or waits to be started again after a failure."""
     BUSY = "busy"
-    """`queue` batches wait already."""
+    """`queue` rows wait already."""
     REFUSED = "refused"
     UNFIT = "does_not_fit"
     GAVE_UP = "gave_up"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,11 @@ class Offer:
         """How many of its rows were published: what can be compared."""
         return len(self.decided)
 
+    def joins(self, other: Offer) -> bool:
+        """Can both be one question to the challenger?"""
+        mine, theirs = (self.champion, self.origin), (other.champion, other.origin)
+        return mine == theirs and bool(self.table.schema.equals(other.table.schema))
+
     def published(self) -> list[int]:
         """Places in `rows` of what was published: not of what ended as a dead letter."""
         if self.size == len(self.rows):
@@ -60,6 +66,30 @@ class Offer:
             for place, key in zip(places, keys, strict=True)
         ]
         return [place for place, name in zip(places, names, strict=True) if in_share(name, share)]
+
+
+def joined(offers: Sequence[Offer]) -> Offer:
+    """Offers of which each `joins` the first, as one."""
+    first, base = offers[0], 0
+    if len(offers) == 1:
+        return first
+    rows, decided = list[int](), dict[int, str]()
+    for offer in offers:
+        rows += [base + row for row in offer.rows]
+        decided |= {base + row: decision for row, decision in offer.decided.items()}
+        base += len(offer.keys)
+    return Offer(
+        champion=first.champion,
+        table=pa.concat_batches([offer.table for offer in offers]),
+        scores=np.concatenate([offer.scores for offer in offers]),
+        rows=rows,
+        decided=decided,
+        origin=first.origin,
+        keys=list(chain.from_iterable(offer.keys for offer in offers)),
+        partitions=list(chain.from_iterable(offer.partitions for offer in offers)),
+        offsets=list(chain.from_iterable(offer.offsets for offer in offers)),
+        timestamps=list(chain.from_iterable(offer.timestamps for offer in offers)),
+    )
 
 
 def in_share(name: bytes, share: float) -> bool:

@@ -12,39 +12,28 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import pyarrow as pa
 
 from workers.errors import WorkersError
 from workers.models.shadow.challenger import Challenger
 from workers.models.shadow.comparison import (
-    Comparison,
+    Publisher,
     Recorder,
     count,
     failed,
 )
 from workers.models.shadow.counts import CountsState, Fault, Note, ShadowEvent, Skip
-from workers.models.shadow.offer import Offer
+from workers.models.shadow.offer import Offer, joined
 from workers.models.shadow.process import COMMAND, ChildFailed, Closing
 from workers.models.shadow.runner import RunState
 from workers.topology.shadow import ShadowTopic
 
 CLOSE_SECONDS = 1.0
+GATHER_SECONDS = 0.2
+GATHER_ROWS = 4000
 TRY_AGAIN = 60.0
 """Seconds until a refused version is proven once more: its files may have been on their way."""
-
-
-class Publisher(Protocol):
-    """Takes comparisons; called from the shadow's thread alone."""
-
-    def publish(self, comparisons: Sequence[Comparison]) -> None:
-        """Hand them to the client, which may lose them; never waits, never raises."""
-        ...
-
-    def close(self) -> None:
-        """Send what can be sent within a moment."""
-        ...
 
 
 class Shadow:
@@ -86,6 +75,9 @@ class Shadow:
         self._run_state: RunState | None = None
         self._refused: str | None = None
         self._look_at = self._prove_at = 0.0
+        # Rows: the loop's thread counts what it puts, the shadow's what is done; no lock is needed.
+        self._put = self._taken = 0
+        self._held: Offer | None = None
         self._offers: queue.SimpleQueue[Offer | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
@@ -116,9 +108,10 @@ class Shadow:
         """Have the challenger score these rows too, if there is room. Returns at once."""
         self._champion, self._columns = offer.champion, offer.table.schema
         skip = self._idle
-        if skip is None and self._offers.qsize() >= self._settings.queue:
+        if skip is None and self._put - self._taken >= self._settings.queue:
             skip = Skip.BUSY
         if skip is None:
+            self._put += offer.size
             self._offers.put(offer)
         else:
             self.counts.turned_away[skip] += offer.size
@@ -151,10 +144,31 @@ class Shadow:
             self._look_at = time.monotonic() + self._poll
             self._look()
         self._begin()
+        if found := self._gather():
+            try:
+                self._take(joined(found))
+            finally:
+                self._taken += sum(offer.size for offer in found)
+
+    def _gather(self) -> list[Offer]:
+        """What is to be one question: a question costs, however few its rows."""
+        first, self._held = self._held or self._next(self._pause()), None
+        if first is None:
+            return []
+        found, rows, until = [first], first.size, time.monotonic() + GATHER_SECONDS
+        while rows < GATHER_ROWS and (offer := self._next(until - time.monotonic())) is not None:
+            if not offer.joins(first):
+                self._held = offer
+                break
+            found.append(offer)
+            rows += offer.size
+        return found
+
+    def _next(self, seconds: float) -> Offer | None:
+        """What was offered next; None after so long, or when it is time to close."""
         with contextlib.suppress(queue.Empty):
-            offer = self._offers.get(timeout=self._pause())
-            if offer is not None:
-                self._take(offer)
+            return self._offers.get(timeout=max(0.0, seconds))
+        return None
 
     def _pause(self) -> float:
         until, run = self._look_at, self._run_state
@@ -166,7 +180,7 @@ class Shadow:
         """Follow the alias. A store that cannot be read changes nothing: the follower says so."""
         try:
             found = self._find()
-        except WorkersError:
+        except Exception:  # noqa: BLE001  a dead thread would follow nothing
             return
         wanted = None if found == self._champion else found
         if wanted != self._version:
@@ -188,12 +202,17 @@ class Shadow:
         try:
             proven = self._prove(version)
         except WorkersError as error:
-            self._idle = Skip.REFUSED
-            if version != self._refused:
-                self._tell(ShadowEvent.REFUSED, version=version, why=str(error))
-            self._refused = version
+            self._refuse(version, str(error))
+        except Exception as error:  # noqa: BLE001  as above
+            self._refuse(version, type(error).__name__)
         else:
             self._run_state = RunState(proven, self._command, self._closing)
+
+    def _refuse(self, version: str, why: str) -> None:
+        self._idle = Skip.REFUSED
+        if version != self._refused:
+            self._tell(ShadowEvent.REFUSED, version=version, why=why)
+        self._refused = version
 
     def _fit(self, run: RunState) -> None:
         """The champion may have got other columns by now."""
@@ -280,10 +299,13 @@ class Shadow:
 
     def _drop(self, why: Skip) -> None:
         """What waits is not compared."""
+        waiting, self._held = [self._held], None
         with contextlib.suppress(queue.Empty):
             while True:
-                offer = self._offers.get_nowait()
-                self._pass_over(why, 0 if offer is None else offer.size)
+                waiting.append(self._offers.get_nowait())
+        rows = sum(offer.size for offer in waiting if offer is not None)
+        self._taken += rows
+        self._pass_over(why, rows)
 
     def _tell(self, event: ShadowEvent, **fields: object) -> None:
         # A listener that fails must not end the thread.
