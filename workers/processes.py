@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import multiprocessing
 import signal
@@ -14,6 +15,7 @@ from types import FrameType
 
 from workers.errors import ExitCode, Halt
 from workers.stream.clock import Clock, SystemClock
+from workers.stream.crashes import Watchdog
 from workers.stream.journal import Event, Journal
 from workers.stream.logs import configure_logging
 from workers.topology import load
@@ -42,7 +44,7 @@ def run_one(topology: Path, name: str | None, slot: int = 0) -> None:
     worker = pick(loaded, name)
     enricher = build_enricher(loaded, worker)
     check_broker(loaded.broker, worker)
-    running = build_loop(loaded, worker, enricher, slot=slot)
+    running = build_loop(loaded, worker, enricher, slot=slot, watchdog=watchdog(worker.watchdog))
     # What is loaded now stays; batches are freed by reference counting and hold no cycles, so the
     # collector would look at tens of thousands of records again and again and find nothing.
     gc.freeze()
@@ -55,6 +57,21 @@ def run_one(topology: Path, name: str | None, slot: int = 0) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     running.loop.run()
+
+
+def watchdog(seconds: float) -> Watchdog:
+    """Ends the process when native code takes longer, with every thread's stack on standard error.
+
+    By a thread in C: one of Python's would wait for ever for code that keeps the interpreter lock.
+    """
+
+    def watch(on: bool) -> None:  # noqa: FBT001  as `Watchdog`
+        if on:
+            faulthandler.dump_traceback_later(seconds, exit=True)
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+    return watch
 
 
 def _child(topology: Path, name: str | None, slot: int) -> None:

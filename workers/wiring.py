@@ -44,6 +44,7 @@ from workers.stream.clients import (
     producer_config,
 )
 from workers.stream.clock import Clock, SystemClock
+from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
 from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.loop import Loop
@@ -61,7 +62,7 @@ from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.stream.source import Source
-from workers.topology import Broker, Delivery, ModelRef, Partitioning, Topology, Worker
+from workers.topology import Broker, Delivery, ModelRef, Partitioning, Topology, Worker, user_folder
 
 
 def pick(topology: Topology, name: str | None) -> Worker:
@@ -262,11 +263,13 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     slot: int = 0,
     clock: Clock | None = None,
     at: Failpoint = nowhere,
+    watchdog: Watchdog | None = None,
     challenger: Sequence[str] = COMMAND,
 ) -> Running:
     """The loop of one process; nothing connects before it runs.
 
-    `challenger` starts the process of the worker's shadow, where it has one.
+    `challenger` starts the process of the worker's shadow, where it has one. With `watchdog` the
+    process is the worker's own: what it does is noted, so that a record which ends it is found.
 
     Raises:
         Halt: a client refuses its configuration.
@@ -282,6 +285,12 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         model=worker.model.name,
         limit=worker.dead_letter.max_message_bytes,
     )
+
+    def guarded(watchdog: Watchdog) -> CrashGuard:
+        folder = topology.state or user_folder("state")
+        file = folder / f"{worker.name}.{slot}.json"
+        return CrashGuard(file, worker.input.topic, enricher.enrich, journal, watchdog)
+
     source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
     resolver = contracts_of(topology, worker, journal)
     store = Store(topology.models.directory)
@@ -303,7 +312,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         worker=worker,
         source=source,
         publisher=_publisher(topology, worker, slot, clock, journal, at),
-        enrich=enricher.enrich,
+        enrich=enricher.enrich if watchdog is None else guarded(watchdog),
         schemas=Schemas(resolver, enricher.rebind, source, journal),
         breaker=Breaker(worker.breaker, source, clock, journal),
         slot=Slot(followers, enricher.serve, journal),

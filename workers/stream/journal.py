@@ -46,6 +46,8 @@ class Event(StrEnum):
     BREAKER_OPEN = "partition.breaker_open"
     BREAKER_CLOSED = "partition.breaker_closed"
     PROBING = "partition.probing"
+    CRASH_NOTED = "crash.noted"
+    CRASH_FOUND = "crash.found"
     CONTRACTS_TAKEN = "contracts.taken"
     CONTRACTS_REFUSED = "contracts.refused"
     MODEL_SERVED = "model.served"

@@ -2,7 +2,7 @@
 
 from workers.topology.deciding import Degrade, Latency, ModelRef, OnModelFailure, Rule, RuleSet
 from workers.topology.describe import describe
-from workers.topology.load import load, load_as, user_cache
+from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
@@ -42,4 +42,5 @@ __all__ = [
     "load_as",
     "retention_settings",
     "user_cache",
+    "user_folder",
 ]

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -63,15 +63,22 @@ def load_as(
 
 
 def user_cache(env: Mapping[str, str] | None = None) -> Path:
-    """Where contracts of registries are kept, unless the topology names a place.
+    """Where contracts of registries are kept, unless the topology names a place."""
+    return user_folder("cache", env) / "contracts"
 
-    `$XDG_CACHE_HOME`, else `~/.cache` (XDG Base Directory Specification), and our name below it.
+
+def user_folder(kind: Literal["cache", "state"], env: Mapping[str, str] | None = None) -> Path:
+    """A folder of this user's that is ours.
+
+    `$XDG_CACHE_HOME`, else `~/.cache`, or `$XDG_STATE_HOME`, else `~/.local/state` (XDG Base
+    Directory Specification), and our name below it.
     """
     values = os.environ if env is None else env
-    home = values.get("XDG_CACHE_HOME") or ""
+    home = values.get(f"XDG_{kind.upper()}_HOME") or ""
+    usual = {"cache": ".cache", "state": ".local/state"}[kind]
     # The specification wants relative paths to be ignored.
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
-    return base / "enrichment-workers" / "contracts"
+    base = Path(home) if Path(home).is_absolute() else Path.home() / usual
+    return base / "enrichment-workers"
 
 
 def _parse(path: Path) -> CommentedMap:

@@ -49,6 +49,12 @@ class Topology(Part):
     broker: Broker = Field(description="The Kafka cluster.")
     contracts: ContractsPlace = Field(description="The contracts.")
     models: ModelsPlace = Field(description="The models.")
+    state: Path | None = Field(
+        default=None,
+        description="Directory where processes note what they are doing, so that a record which "
+        "ends them is found; by default below the user's state directory. It must outlive the "
+        "process.",
+    )
     workers: Annotated[dict[WorkerName, Worker], Field(min_length=1)] = Field(
         description="Workers by name."
     )

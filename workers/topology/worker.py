@@ -241,6 +241,9 @@ class Worker(Part):
         default_factory=BreakerSettings,
         description="Hold a partition with too many dead letters; `null`: never.",
     )
+    watchdog: Duration = Field(
+        default=60.0, description="A batch that takes longer to enrich ends its process."
+    )
     queues: Queues = Field(default_factory=Queues, description="Memory of the clients.")
     headers: HeaderPolicy = Field(default=HeaderPolicy.KEEP, description="Input headers.")
     drain_timeout: Duration = Field(default=20.0, description="Time to finish on SIGTERM.")
