@@ -21,12 +21,14 @@ LARGEST = 131_072
 """Leaves of a tree at most; LightGBM trains no more."""
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 """LightGBM ends a line at a carriage return and a text at a zero, Python lines at most of these."""
-_CHECKED = ("num_leaves", "num_cat", "leaf_value", "split_feature", "threshold", "decision_type")
-_CHECKED += ("left_child", "right_child", "cat_boundaries", "cat_threshold", "is_linear")
-_CHECKED += ("leaf_const", "num_features", "leaf_features", "leaf_coeff")
 _OF_LEAVES = ("leaf_weight", "leaf_count")
 _OF_SPLITS = ("split_gain", "internal_value", "internal_weight", "internal_count")
-_KNOWN = frozenset(("Tree", "shrinkage", *_CHECKED, *_OF_LEAVES, *_OF_SPLITS))
+_OTHERS = (
+    *("Tree", "shrinkage", "num_leaves", "num_cat", "is_linear", "leaf_value", "split_feature"),
+    *("threshold", "decision_type", "left_child", "right_child", "cat_boundaries"),
+    *("cat_threshold", "leaf_const", "num_features", "leaf_features", "leaf_coeff"),
+)
+_KNOWN = frozenset((*_OTHERS, *_OF_LEAVES, *_OF_SPLITS))
 
 
 def check_structure(text: str) -> None:
@@ -76,22 +78,27 @@ def _check_tree(number: int, tree: str, size: str, features: int) -> None:
     ):
         raise ModelError("it is not as long, or not where, the header says")
     fields = _fields(tree)
-    if unknown := sorted(set(fields) - _KNOWN):
-        raise ModelError(f"it has a line {unknown[0][:40]!r}, which no tree has")
     leaves = _whole(fields.get("num_leaves", ""), "num_leaves")
     if not 1 <= leaves <= LARGEST:
         raise ModelError(f"it has {leaves} leaves")
     _numbers(fields, "leaf_value", leaves, finite=True)
-    for count, names in ((leaves, _OF_LEAVES), (leaves - 1, _OF_SPLITS)):
-        for name in names:
-            # Older versions write fewer of these lines; a tree of one leaf has them empty.
-            if fields.get(name):
-                _numbers(fields, name, count)
+    _check_lines(fields, leaves)
     if leaves > 1:
         _check_splits(fields, leaves - 1, features)
         _check_shape(fields, leaves)
     if fields.get("is_linear", "0") != "0":
         _check_linear(fields, leaves, features)
+
+
+def _check_lines(fields: Mapping[str, str], leaves: int) -> None:
+    """Names of all lines, and the counts of those that are not looked at closer."""
+    if unknown := sorted(set(fields) - _KNOWN):
+        raise ModelError(f"it has a line {unknown[0][:40]!r}, which no tree has")
+    for count, names in ((leaves, _OF_LEAVES), (leaves - 1, _OF_SPLITS)):
+        for name in names:
+            # Older versions write fewer of these lines; a tree of one leaf has them empty.
+            if fields.get(name):
+                _numbers(fields, name, count)
 
 
 def _check_splits(fields: Mapping[str, str], splits: int, features: int) -> None:
