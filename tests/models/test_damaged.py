@@ -164,6 +164,10 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
         said(lambda t: in_tree(t, 5, lambda x: x + "note=1\n")),
         "tree 5: it has a line 'note'",
     ),
+    "a parameter cut off": (
+        lambda t: t.replace("[enable_bundle: 1]", "[enable]"),
+        "parameters have a line",
+    ),
     "an empty line within": (
         said(lambda t: in_tree(t, 5, lambda x: x.replace("leaf_count", "\nleaf_count"))),
         "tree 5: it has a line ''",

@@ -21,6 +21,7 @@ LARGEST = 131_072
 """Leaves of a tree at most; LightGBM trains no more."""
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 """LightGBM ends a line at a carriage return and a text at a zero, Python lines at most of these."""
+_PARAMETER = re.compile(r"\[\w+: .*\]")
 _OF_LEAVES = ("leaf_weight", "leaf_count")
 _OF_SPLITS = ("split_gain", "internal_value", "internal_weight", "internal_count")
 _OTHERS = (
@@ -40,6 +41,7 @@ def check_structure(text: str) -> None:
     refuse_other_formats(text)
     if stray := _CONTROL.search(text):
         raise ModelError(f"it holds the character {stray.group()!r}, which LightGBM never writes")
+    _check_parameters(text)
     head, *rest = text.split("\nTree=")
     header = _fields(head)
     for key in ("num_class", "num_tree_per_iteration"):
@@ -57,6 +59,14 @@ def check_structure(text: str) -> None:
             _check_tree(number, tree, size, features)
         except ModelError as error:
             raise ModelError(f"tree {number}: {error}") from error
+
+
+def _check_parameters(text: str) -> None:
+    """What it was trained with: LightGBM reads beyond a line that has no colon."""
+    given = text.partition("\nparameters:\n")[2].partition("\nend of parameters\n")[0]
+    for line in filter(None, given.split("\n")):
+        if not _PARAMETER.fullmatch(line):
+            raise ModelError(f"its parameters have a line {line[:40]!r}")
 
 
 def _counts(header: Mapping[str, str], trees: int) -> tuple[int, list[str]]:
