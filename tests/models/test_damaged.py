@@ -20,6 +20,7 @@ from workers.contracts.catalogue import Catalogue
 from workers.contracts.schema import Schema
 from workers.errors import ModelError
 from workers.models import verify as verification
+from workers.models.booster import Booster
 from workers.models.bundle import Bundle, describe_file, read_bundle
 from workers.models.checks import check_bundle
 from workers.models.model import Model
@@ -100,12 +101,37 @@ def said(change: Callable[[str], str]) -> Callable[[str], str]:
     return damage
 
 
+def in_tree(text: str, tree: int, change: Callable[[str], str]) -> str:
+    """Change the lines of one tree."""
+    begin, end = text.index(f"Tree={tree}\n"), text.index(f"\n\nTree={tree + 1}\n")
+    return text[:begin] + change(text[begin:end]) + text[end:]
+
+
+def hide_a_circle(tree: str) -> str:
+    """Python would take the second of the two lines, LightGBM knows only the first."""
+    good = next(found for found in tree.split("\n") if found.startswith("left_child="))
+    return f"{line('left_child', put(2, '0'), -1)(tree)}note=\x0b{good}\n"
+
+
+def linear(tree: str, feature: str) -> str:
+    """Its first leaf is linear in one feature."""
+    leaves = int(tree.split("num_leaves=")[1].split("\n")[0])
+    lines = {
+        "is_linear": "1",
+        "leaf_const": " ".join(["0"] * leaves),
+        "num_features": " ".join(["1"] + ["0"] * (leaves - 1)),
+        "leaf_features": feature,
+        "leaf_coeff": "0.5",
+    }
+    return tree.replace("is_linear=0", "\n".join(f"{key}={value}" for key, value in lines.items()))
+
+
 DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "cut at a tenth": (cut(0.1), "end of trees"),
     "cut at half": (cut(0.5), "end of trees"),
     "cut at nine tenths": (cut(0.9), "end of trees"),
     "cut within its first line": (cut(0.00001), "begins with `tree`"),
-    "zeros in the middle": (lambda t: t[:5000] + "\0" * 500 + t[5500:], "tree 1: threshold has"),
+    "zeros in the middle": (lambda t: t[:5000] + "\0" * 500 + t[5500:], "holds the character"),
     "a tree missing": (lambda t: t.replace(t[t.index("Tree=5\n") : t.index("Tree=6\n")], ""), "99"),
     "no trees": (lambda t: t[: t.index("Tree=0")] + "end of trees\n", "no trees"),
     "a size of a tree": (line("tree_sizes", put(3, "9999999"), -1), "tree 3: it is not as long"),
@@ -123,6 +149,41 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "children in a circle": (said(line("left_child", put(2, "0"))), "make no tree"),
     "a child out of reach": (said(line("right_child", put(4, "900"))), "two parents"),
     "a split by no feature": (said(line("split_feature", put(0, "77"))), "there are 13 features"),
+    "fewer than no categories": (
+        said(lambda t: in_tree(t, 5, lambda x: x.replace("num_cat=", "num_cat=-"))),
+        "tree 5: it splits by category and has none",
+    ),
+    "counts cut off": (said(line("internal_count", lambda v: v[:1])), "internal_count has 1"),
+    "digits that only Python reads": (said(line("leaf_value", put(0, "1_0"))), "no number"),
+    "a kind of split there is not": (said(line("decision_type", put(0, "99"))), "decision_type"),
+    "a line twice": (
+        said(lambda t: in_tree(t, 5, lambda x: x + "shrinkage=1\n")),
+        "'shrinkage' is there twice",
+    ),
+    "a line of another name": (
+        said(lambda t: in_tree(t, 5, lambda x: x + "note=1\n")),
+        "tree 5: it has a line 'note'",
+    ),
+    "a parameter cut off": (
+        lambda t: t.replace("[enable_bundle: 1]", "[enable]"),
+        "parameters have a line",
+    ),
+    "an empty line within": (
+        said(lambda t: in_tree(t, 5, lambda x: x.replace("leaf_count", "\nleaf_count"))),
+        "tree 5: it has a line ''",
+    ),
+    "a circle behind another line break": (
+        said(lambda t: in_tree(t, 5, hide_a_circle)),
+        "holds the character",
+    ),
+    "a linear leaf of no feature": (
+        said(lambda t: in_tree(t, 5, lambda x: linear(x, "99"))),
+        "leaf_features: there are 13 features",
+    ),
+    "a linear leaf of numbers that are missing": (
+        said(lambda t: in_tree(t, 5, lambda x: linear(x, ""))),
+        "leaf_features has 0 entries",
+    ),
     "a set of categories too far": (
         said(line("cat_boundaries", lambda v: [*v[:-1], "4000000"])),
         "cat_threshold has",
@@ -285,11 +346,8 @@ def children() -> set[int]:
     return found
 
 
-def test_a_model_that_takes_all_memory_takes_its_child_alone(
-    copy: Path, schema: Schema, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_takes_all_memory_takes_its_child_alone(copy: Path, schema: Schema) -> None:
     """A feature that grows three letters tenfold, ten times; the limit is the child's."""
-    monkeypatch.setattr(verification, "MEMORY", 3 * 1024**3)
     text = "CONCAT(origin, 'EEE')"
     for _ in range(10):
         text = f"REPLACE({text}, 'E', 'EEEEEEEEEE')"
@@ -298,6 +356,83 @@ def test_a_model_that_takes_all_memory_takes_its_child_alone(
 
     with pytest.raises(ModelError, match="version 1: the child process that loaded it ended with"):
         admit(copy, schema)
+
+
+def test_the_child_runs_the_code_of_its_parent_wherever_it_is_started(
+    bundle: Bundle, schema: Schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module beside the topology is not imported in place of one of ours or Python's."""
+    (tmp_path / "json.py").write_text("raise SystemExit(3)")
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "__init__.py").write_text("raise SystemExit(4)")
+    monkeypatch.chdir(tmp_path)
+
+    verify(bundle, schema)
+
+
+def test_the_child_is_told_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's environment holds what the topology asks for."""
+    monkeypatch.setenv("KAFKA_PASSWORD", "secret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+
+    told = verification._environment()
+
+    assert "secret" not in told.values()
+    assert told["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\xff",
+        b"[]",
+        b"3",
+        b'{"batch": 1}',
+        b'{"batch": [[0.5]], "single": [[0.5]]}',
+        b'{"batch": [["0.5", "late"]]}',
+        b'{"other": 1}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_child_that_answers_otherwise_proves_nothing(content: bytes) -> None:
+    """It is asked because it cannot be trusted."""
+    with pytest.raises(ModelError, match=r"model x: the child process .* gave no answer"):
+        verification._answer(content, "model x")
+
+
+def test_no_answer_and_what_is_no_number_are_no_golden_scores(bundle: Bundle) -> None:
+    """NaN is not within a billionth of anything, though it is not beyond it either."""
+    rows = bundle.golden.rows
+    answers = [(row.score, row.decision) for row in rows]
+    verification._compare(answers, bundle.golden, "model x")
+
+    with pytest.raises(ModelError, match="0 answers"):
+        verification._compare([], bundle.golden, "model x")
+    for wrong in (float("nan"), float("inf"), None):
+        with pytest.raises(ModelError, match="golden row 0 scores"):
+            verification._compare(
+                [(wrong, rows[0].decision), *answers[1:]], bundle.golden, "model x"
+            )
+
+
+def test_trees_read_one_after_the_other_score_the_same_bits(bundle: Bundle) -> None:
+    """The line of their sizes is not given to LightGBM, which then reads without threads."""
+    import lightgbm
+
+    matrix = np.random.default_rng(5).normal(scale=50, size=(2000, 13))
+    whole = lightgbm.Booster(model_str=bundle.booster).predict(matrix, num_threads=1)
+
+    assert (Booster(bundle.booster, threads=1).predict(matrix) == whole).all()
+
+
+def test_a_manifest_says_each_thing_once(copy: Path) -> None:
+    """Readers differ in which of two they take."""
+    manifest = copy / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"owner":', '"owner": "x", "owner":', 1))
+
+    with pytest.raises(ModelError, match=r"manifest\.json: 'owner' is there twice"):
+        read_bundle(copy.parents[1], NAME, "1")
 
 
 def mutants(text: str, seed: int, count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from workers.errors import ModelError
 
 Matrix = npt.NDArray[np.float64]
+_SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 
 
 class Booster:
@@ -27,7 +29,9 @@ class Booster:
             ModelError: LightGBM refuses the text.
         """
         try:
-            self._booster = lightgbm.Booster(model_str=text)
+            # Without the sizes it reads tree after tree, the same trees as fast. With them it reads
+            # them in parallel, where what it finds wrong ends the process.
+            self._booster = lightgbm.Booster(model_str=_SIZES.sub("", text, count=1))
         except lightgbm.basic.LightGBMError as error:
             raise ModelError(f"LightGBM refuses the model: {error}") from error
         self._threads = threads

@@ -7,9 +7,11 @@ once, into memory; what was checked is what is loaded, whatever happens to the f
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -267,10 +269,14 @@ def read_bundle(root: Path, name: str, version: str) -> Bundle:
     """
     folder = root / name / version
     place = folder / "manifest.json"
+    content = _read(place, MAX_MANIFEST)
     try:
-        manifest = Manifest.model_validate_json(_read(place, MAX_MANIFEST))
+        manifest = Manifest.model_validate_json(content)
+        json.loads(content, object_pairs_hook=_each_once)
     except ValidationError as error:
         raise ModelError(f"{place}: {faults_of(error)}") from error
+    except ValueError as error:
+        raise ModelError(f"{place}: {error}") from error
     if (manifest.name, manifest.version) != (name, version):
         raise ModelError(
             f"{place}: is {manifest.name} version {manifest.version}, not {name} version {version}"
@@ -284,6 +290,13 @@ def read_bundle(root: Path, name: str, version: str) -> Bundle:
         raise ModelError(f"{folder / manifest.booster.file}: not text: {error}") from error
     except ValidationError as error:
         raise ModelError(f"{folder / manifest.golden.file}: {faults_of(error)}") from error
+
+
+def _each_once(pairs: Sequence[tuple[str, object]]) -> None:
+    """Of two, one reader takes the first and another the last: what was reviewed may not serve."""
+    keys = [key for key, _ in pairs]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"{twice[0][:40]!r} is there twice")
 
 
 def _reference(folder: Path, manifest: Manifest) -> Reference | None:

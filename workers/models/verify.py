@@ -18,8 +18,11 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workers.contracts.codec import Decoder
 from workers.contracts.schema import Schema, parse
@@ -28,11 +31,32 @@ from workers.models.bundle import Bundle, Golden, Manifest
 
 TOLERANCE = 1e-9
 SECONDS = 60
-MEMORY = 8 * 1024**3
-"""Address space of the child, bytes: most of it is reserved by libraries and never touched."""
+MEMORY = 1024**3
+"""Address space of the child in bytes, for a bundle of none: half of it is for the libraries."""
+PER_BYTE = 10
+"""Bytes of memory for each byte of a bundle; its text, its lines and its trees are held at once."""
 OUTPUT = 64 * 1024**2
 """Bytes that the child may write."""
 NICE = 5
+ENVIRONMENT = {
+    # One thread, and allocators that reserve no gigabyte, so that the limit can be near.
+    "OMP_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+}
+INHERITED = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+"""Nothing else of the worker's environment, which holds passwords, is told to the child."""
+
+
+class Answer(BaseModel):
+    """What the child says: an error, or score and decision of each golden row, in both ways."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    error: str | None = None
+    batch: tuple[tuple[float | None, str], ...] = ()
+    single: tuple[tuple[float | None, str], ...] = ()
 
 
 def verify(bundle: Bundle, schema: Schema) -> None:
@@ -50,35 +74,60 @@ def verify(bundle: Bundle, schema: Schema) -> None:
         "schema": schema.text,
     }
     answer = _ask_child(json.dumps(question), where)
-    if error := answer.get("error"):
-        raise ModelError(f"{where}: {error}")
-    for way in ("batch", "single"):
-        _compare(answer[way], bundle.golden, f"{where}, scored in {way}")
+    if answer.error is not None:
+        raise ModelError(f"{where}: {answer.error}")
+    for way, answers in (("batch", answer.batch), ("single", answer.single)):
+        _compare(answers, bundle.golden, f"{where}, scored in {way}")
 
 
-def _ask_child(question: str, where: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "workers.models.verify", str(MEMORY)]
-    # Into files, not pipes: what the child may write is limited then.
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+def _ask_child(question: str, where: str) -> Answer:
+    memory = MEMORY + PER_BYTE * len(question)
+    command = [sys.executable, "-P", "-m", "workers.models.verify", str(memory), str(SECONDS)]
+    # Files in memory, not pipes: what the child may write is limited then, and needs no disk.
+    with _file() as asked, _file() as out, _file() as errors:
+        asked.write(question.encode())
+        asked.seek(0)
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=out, stderr=errors, start_new_session=True
+            command,
+            stdin=asked,
+            stdout=out,
+            stderr=errors,
+            start_new_session=True,
+            env=_environment(),
         )
         try:
-            child.communicate(question.encode(), timeout=SECONDS)
+            child.wait(SECONDS)
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"{where}: loading and scoring took over {SECONDS} s") from error
         finally:
             _end(child)
         if child.returncode != 0:
-            # LightGBM may print bytes that were never in the file: do not trust them to be text.
-            errors.seek(-min(errors.tell(), 2000), os.SEEK_END)
-            tail = errors.read().decode(errors="replace").strip().splitlines()[-1:]
             raise ModelError(
                 f"{where}: the child process that loaded it ended with {child.returncode}: "
-                f"{tail[0] if tail else 'no message'}"
+                f"{_last_line(errors)}"
             )
         out.seek(0)
         return _answer(out.read(OUTPUT + 1), where)
+
+
+def _file() -> BinaryIO:
+    return os.fdopen(os.memfd_create("workers-verify"), "w+b")
+
+
+def _environment() -> dict[str, str]:
+    """The child's: it imports from where this process does, wherever both were started."""
+    found = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    path = os.pathsep.join(os.path.abspath(place) for place in sys.path)
+    return {**found, **ENVIRONMENT, "PYTHONPATH": path}
+
+
+def _last_line(errors: BinaryIO) -> str:
+    """LightGBM may print bytes that were never in the file: do not trust them to be text."""
+    end = errors.seek(0, os.SEEK_END)
+    errors.seek(-min(end, 2000), os.SEEK_END)
+    lines = errors.read().decode(errors="replace").strip().splitlines()
+    last = lines[-1][:300] if lines else "no message"
+    return "".join(c if c.isprintable() else "?" for c in last)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -86,28 +135,22 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-    if child.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.close()
     child.wait()
 
 
-def _answer(content: bytes, where: str) -> dict[str, Any]:
+def _answer(content: bytes, where: str) -> Answer:
     try:
         # Something of the library's may stand before it: the answer is the last line.
-        answer = json.loads(content.rpartition(b"\n")[2])
-        if isinstance(answer, dict):
-            return answer
-    except ValueError:
-        pass
-    raise ModelError(f"{where}: the child process that loaded it gave no answer")
+        return Answer.model_validate_json(content.rpartition(b"\n")[2])
+    except ValidationError as error:
+        raise ModelError(f"{where}: the child process that loaded it gave no answer") from error
 
 
-def _compare(answers: list[list[Any]], golden: Golden, where: str) -> None:
+def _compare(answers: Sequence[tuple[float | None, str]], golden: Golden, where: str) -> None:
     if len(answers) != len(golden.rows):
         raise ModelError(f"{where}: {len(answers)} answers for {len(golden.rows)} golden rows")
     for number, (row, (score, decision)) in enumerate(zip(golden.rows, answers, strict=True)):
-        if score is None or abs(score - row.score) > TOLERANCE:
+        if score is None or not abs(score - row.score) <= TOLERANCE:  # so that NaN is refused
             raise ModelError(f"{where}: golden row {number} scores {score}, not {row.score}")
         if decision != row.decision:
             raise ModelError(f"{where}: golden row {number} decides {decision}, not {row.decision}")
@@ -141,20 +184,34 @@ def _score(model: Any, decoder: Decoder, datums: list[bytes]) -> list[list[Any]]
     if scored.rejections:
         row, reject = next(iter(scored.rejections.items()))
         raise ModelError(f"golden row {row}: {reject}")
+    _check_usable(scored.failed)
     if scored.matrix is not None:
-        # That reasons can be had is part of the proof; nothing is compared.
-        model.reasons(scored.matrix, [model.decisions[band] for band in scored.bands.tolist()])
+        decided = [model.decisions[band] for band in scored.bands.tolist()]
+        _check_reasons(model.reasons(scored.matrix, decided))
     return [
         [None if math.isnan(score) else score, model.decisions[band]]
         for score, band in zip(scored.scores.tolist(), scored.bands.tolist(), strict=True)
     ]
 
 
-def _limit(memory: int) -> None:
+def _check_usable(failed: Mapping[int, str]) -> None:
+    for row, why in failed.items():
+        raise ModelError(f"golden row {row}: {why}")
+
+
+def _check_reasons(reasons: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """That reasons can be had, and are numbers, is part of the proof; nothing is compared."""
+    for row, given in enumerate(reasons):
+        for reason in given:
+            if not math.isfinite(reason["contribution"]):
+                raise ModelError(f"golden row {row}: the contribution of {reason['code']} is none")
+
+
+def _limit(memory: int, seconds: float) -> None:
     """What the child may have; it is also to be nice to the worker that goes on beside it."""
     for what, most in (
         (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, SECONDS),
+        (resource.RLIMIT_CPU, math.ceil(seconds)),
         (resource.RLIMIT_FSIZE, OUTPUT),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -162,6 +219,11 @@ def _limit(memory: int) -> None:
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
     os.nice(NICE)
+    # Where memory ends nevertheless, the kernel is to take the child and not the worker.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    # Also where it waits instead of working, and the worker that would end it is gone.
+    signal.alarm(math.ceil(seconds) + 1)
 
 
 def _without_tables() -> None:
@@ -174,7 +236,7 @@ def _without_tables() -> None:
 
 
 if __name__ == "__main__":
-    _limit(int(sys.argv[1]))
+    _limit(int(sys.argv[1]), float(sys.argv[2]))
     _without_tables()
     found = json.dumps(_child(json.load(sys.stdin)))
     sys.stdout.write(f"\n{found}")
