@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from typing import Protocol
 
 import lightgbm
 import numpy as np
@@ -14,8 +15,19 @@ from workers.errors import ModelError
 Matrix = npt.NDArray[np.float64]
 
 
+class Scorer(Protocol):
+    """What a model asks for scores: LightGBM, or a faster stand-in with the same answers."""
+
+    name: str
+
+    def predict(self, matrix: Matrix) -> npt.NDArray[np.float64]:
+        """One score a row; a column for each of the model's features."""
+
+
 class Booster:
     """A loaded model. Use one from one thread: boosters share state inside (LightGBM #6142)."""
+
+    name = "lightgbm"
 
     def __init__(self, text: str, *, threads: int) -> None:
         """Load a model from its text.
