@@ -73,8 +73,8 @@ def _ask_child(booster: str) -> bytes:
         raise ModelError(f"not compiled: the child process ended with {child.returncode}")
     # Something of a library's may stand before it: the answer is the last line.
     answer: dict[str, Any] = json.loads(child.stdout.rpartition(b"\n")[2])
-    if error := answer.get("error"):
-        raise ModelError(error)
+    if why := answer.get("error"):
+        raise ModelError(why)
     return base64.b64decode(answer["code"])
 
 

@@ -147,11 +147,9 @@ def _numeric(name: str, split: Split, at_zero: frozenset[int]) -> Iterator[str]:
         value = f"{name}.value"
         yield from _loaded(value, split.feature)
     # "ule" is true for NaN too, "ole" is not: that is where NaN goes.
-    zero_left = split.threshold >= 0
-    nan_left = zero_left if split.missing is Missing.NONE else split.default_left
-    compare = "ule" if nan_left else "ole"
+    compare = "ule" if split.nan_left else "ole"
     limit = _double(split.threshold)
-    if split.missing is not Missing.ZERO or zero_left == split.default_left:
+    if split.missing is not Missing.ZERO or split.zero_left == split.default_left:
         yield f"  {name} = fcmp {compare} double {value}, {limit}"
         return
     yield f"  {name}.side = fcmp {compare} double {value}, {limit}"

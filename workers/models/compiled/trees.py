@@ -5,10 +5,10 @@ The format is `Tree::ToString` and `GBDT::SaveModelToString` (LightGBM, version 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,6 +46,18 @@ class Split:
     missing: Missing = Missing.NONE
     default_left: bool = False
     categories: int | None = None
+
+    @property
+    def zero_left(self) -> bool:
+        """Where zero goes by its value."""
+        return self.threshold >= 0
+
+    @property
+    def nan_left(self) -> bool:
+        """Where NaN goes: as zero does, or as declared; with no category it is right."""
+        if self.categories is not None:
+            return False
+        return self.zero_left if self.missing is Missing.NONE else self.default_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,7 @@ def _sets(fields: Mapping[str, str]) -> list[int]:
     bounds = _wholes(fields.get("cat_boundaries", ""))
     return [
         sum(word << _WORD * place for place, word in enumerate(words[start:stop]))
-        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for start, stop in pairwise(bounds)
     ]
 
 
@@ -141,7 +153,4 @@ def _wholes(text: str) -> list[int]:
 
 
 def _numbers(text: str) -> list[float]:
-    found = [float(number) for number in text.split()]
-    if not all(map(math.isfinite, found)):
-        raise ValueError("a number is not finite")
-    return found
+    return [float(number) for number in text.split()]
