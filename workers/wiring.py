@@ -22,6 +22,7 @@ from workers.errors import (
 )
 from workers.models.bundle import read_bundle
 from workers.models.checks import check_bundle
+from workers.models.compiled.build import compiled_or_not
 from workers.models.following import Follower
 from workers.models.model import Model
 from workers.models.store import Store
@@ -44,7 +45,7 @@ from workers.stream.schemas import Schemas, noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.stream.source import Source
-from workers.topology import Broker, Delivery, ModelRef, Partitioning, Topology, Worker
+from workers.topology import Backend, Broker, Delivery, ModelRef, Partitioning, Topology, Worker
 
 
 def pick(topology: Topology, name: str | None) -> Worker:
@@ -131,7 +132,10 @@ def load_model(
         )
     check_bundle(bundle, found.schema)
     verify(bundle, found.schema)
-    return Model(bundle, threads=worker.score_threads)
+    model = Model(bundle, threads=worker.score_threads)
+    if ref.backend is Backend.COMPILED:
+        return compiled_or_not(model, bundle, found.schema)
+    return model
 
 
 def prove(topology: Topology, name: str, version: str) -> None:

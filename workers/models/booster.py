@@ -18,16 +18,12 @@ Matrix = npt.NDArray[np.float64]
 class Scorer(Protocol):
     """What a model asks for scores: LightGBM, or a faster stand-in with the same answers."""
 
-    name: str
-
     def predict(self, matrix: Matrix) -> npt.NDArray[np.float64]:
         """One score a row; a column for each of the model's features."""
 
 
 class Booster:
     """A loaded model. Use one from one thread: boosters share state inside (LightGBM #6142)."""
-
-    name = "lightgbm"
 
     def __init__(self, text: str, *, threads: int) -> None:
         """Load a model from its text.

@@ -47,6 +47,8 @@ class Model:
         self.manifest: Manifest = bundle.manifest
         self._booster = Booster(bundle.booster, threads=threads)
         self._scorer: Scorer = self._booster
+        self.not_compiled: str | None = None
+        """Why LightGBM scores, where compiled trees were asked for."""
         if self._booster.outputs != 1:
             raise ModelError(f"{self._booster.outputs} scores a row; one is needed")
         self.features = Features(bundle.manifest.features, columns=self._booster.feature_names)
@@ -56,14 +58,20 @@ class Model:
         self._starts = np.array([band.since for band in bundle.manifest.decisions.bands])
 
     @property
-    def backend(self) -> str:
-        """Name of what scores."""
-        return self._scorer.name
+    def compiled(self) -> bool:
+        """Does something else than LightGBM add up the trees?"""
+        return self._scorer is not self._booster
 
     def scored_by(self, scorer: Scorer) -> Model:
         """The same model with its scores from a proven stand-in; reasons are LightGBM's still."""
         other = copy.copy(self)
         other._scorer = scorer
+        return other
+
+    def without_compiling(self, why: str) -> Model:
+        """The same model, with the reason why LightGBM scores."""
+        other = copy.copy(self)
+        other.not_compiled = why
         return other
 
     def score(self, table: pa.RecordBatch) -> Scored:

@@ -1,6 +1,14 @@
 """What topology.yaml may say, and reading it."""
 
-from workers.topology.deciding import Degrade, Latency, ModelRef, OnModelFailure, Rule, RuleSet
+from workers.topology.deciding import (
+    Backend,
+    Degrade,
+    Latency,
+    ModelRef,
+    OnModelFailure,
+    Rule,
+    RuleSet,
+)
 from workers.topology.describe import describe
 from workers.topology.load import load, load_as, user_cache
 from workers.topology.model import Broker, Topology, json_schema
@@ -17,6 +25,7 @@ from workers.topology.worker import (
 )
 
 __all__ = [
+    "Backend",
     "Broker",
     "Degrade",
     "Delivery",

@@ -1,35 +1,24 @@
-"""A model with its trees compiled and proven, or why not.
-
-`python -m workers.models.compiled.build` is the child that compiles: a JSON document in, a JSON
-document out. What LLVM or the machine code may do wrong, they do there first.
-"""
+"""A model with its trees compiled and proven, or why not."""
 
 from __future__ import annotations
 
 import base64
 import importlib.util
 import json
-import os
-import resource
 import subprocess
 import sys
 from typing import Any
 
 from workers.contracts.codec import Decoder
 from workers.contracts.schema import Schema
-from workers.errors import ModelError
-from workers.models.booster import Booster
+from workers.errors import ModelError, WorkersError
 from workers.models.bundle import Bundle
-from workers.models.compiled.emit import emit
-from workers.models.compiled.parity import check_same, edge_rows
+from workers.models.compiled.child import SECONDS
+from workers.models.compiled.parity import check_same
 from workers.models.compiled.trees import read_forest
 from workers.models.model import Model
 
-COMMAND = ("-m", "workers.models.compiled.build")
-SECONDS = 120.0
-MEMORY = 8 * 1024**3
-"""Address space of the child, bytes: most of it is reserved by libraries and never touched."""
-NICE = 5
+COMMAND = ("-m", "workers.models.compiled.child")
 
 
 def compiled(model: Model, bundle: Bundle, schema: Schema) -> Model:
@@ -56,6 +45,15 @@ def compiled(model: Model, bundle: Bundle, schema: Schema) -> Model:
     return faster
 
 
+def compiled_or_not(model: Model, bundle: Bundle, schema: Schema) -> Model:
+    """As `compiled`; where that fails `model` as it is, with the reason in `not_compiled`."""
+    try:
+        return compiled(model, bundle, schema)
+    except Exception as error:  # noqa: BLE001  whatever it was, LightGBM is ready to serve
+        why = str(error) if isinstance(error, WorkersError) else type(error).__name__
+        return model.without_compiling(why)
+
+
 def _ask_child(booster: str) -> bytes:
     """Machine code that answers as LightGBM does."""
     question = json.dumps({"booster": booster}).encode()
@@ -71,32 +69,8 @@ def _ask_child(booster: str) -> bytes:
         raise ModelError(f"not compiled: it took over {SECONDS:g} s") from error
     if child.returncode != 0:
         raise ModelError(f"not compiled: the child process ended with {child.returncode}")
-    # Something of a library's may stand before it: the answer is the last line.
+    # The answer is the last line.
     answer: dict[str, Any] = json.loads(child.stdout.rpartition(b"\n")[2])
     if why := answer.get("error"):
         raise ModelError(why)
     return base64.b64decode(answer["code"])
-
-
-def _child(question: dict[str, Any]) -> dict[str, Any]:
-    from workers.models.compiled.native import Native, to_machine_code
-
-    text = question["booster"]
-    try:
-        forest = read_forest(text)
-        code = to_machine_code(emit(forest))
-        rows = edge_rows(forest)
-        wanted = Booster(text, threads=1).predict(rows)
-        check_same(wanted, Native(code, features=forest.features).predict(rows), of="edge")
-    except (ModelError, RuntimeError) as error:
-        return {"error": str(error)}
-    return {"code": base64.b64encode(code).decode()}
-
-
-if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS)))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(NICE)
-    found = json.dumps(_child(json.load(sys.stdin)))
-    sys.stdout.write(f"\n{found}")

@@ -31,8 +31,6 @@ class Native:
     here, and it is kept on no disk.
     """
 
-    name = "compiled"
-
     def __init__(self, code: bytes, *, features: int) -> None:
         """Load an object file that `to_machine_code` made of a forest with so many features."""
         machine = _machine()
