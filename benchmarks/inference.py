@@ -19,12 +19,19 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-import polars as pl
 
 from benchmarks.environments import BUILD, python_of
 from benchmarks.rig import ROOT, framed_flights
 from examples.flights.events import full_year
-from examples.flights.train import FEATURES, PARAMETERS, label, matrix
+from examples.flights.train import (
+    JANUARY,
+    JANUARY_2014,
+    JULY,
+    PARAMETERS,
+    features_of,
+    label,
+    window,
+)
 from workers.contracts.directory import read_directory
 from workers.enrich.batch import Batch
 from workers.models.bundle import Bundle, read_bundle
@@ -113,16 +120,15 @@ def _models() -> tuple[dict[str, Path], Path]:
     """The demo's model, one of 500 trees of 63 leaves, and the features of half a year."""
     BUILD.mkdir(parents=True, exist_ok=True)
     schema = read_directory(ROOT / "schemas").catalogue.versions("flights-value")[1].schema
-    half = pl.col("scheduled_departure") < datetime(2013, 7, 1, tzinfo=UTC)
     year = full_year()
     large, rows = BUILD / "500x63.txt", BUILD / "rows.npy"
-    np.save(rows, matrix(year.filter(~half), schema))
-    train = year.filter(half)
-    names = [feature.name for feature in FEATURES]
+    np.save(rows, features_of(window(year, JULY, JANUARY_2014), schema).matrix)
+    learned = window(year, JANUARY, JULY)
+    table = features_of(learned, schema)
     data = lightgbm.Dataset(
-        matrix(train, schema),
-        label(train),
-        feature_name=names,
+        table.matrix,
+        label(learned),
+        feature_name=list(table.names),
         categorical_feature=["carrier", "origin"],
     )
     booster = lightgbm.train({**PARAMETERS, "num_leaves": 63}, data, num_boost_round=500)

@@ -22,7 +22,7 @@ NICE = 5
 
 
 def prove(booster: str) -> dict[str, Any]:
-    """Machine code of a model text, held to LightGBM on edge rows; or an error that says why not."""
+    """Machine code of a model text, held to LightGBM on edge rows; or the error that says why."""
     # Imported here: the parent wants the limits alone, and llvmlite is an extra.
     from workers.models.booster import Booster
     from workers.models.compiled.emit import emit
