@@ -18,7 +18,8 @@ FAST = 600_000
 PLACES = ("{servers}", "{input}", "{output}", "{group}")
 
 
-def _python(name: str, *packages: str) -> str:
+def python_of(name: str, *packages: str) -> str:
+    """The interpreter of an environment with these packages and what scoring needs."""
     folder = BUILD / name
     python = folder / "bin" / "python"
     if not (folder / ".complete").exists():
@@ -63,8 +64,8 @@ def peers() -> list[Subject]:
     """All others that can run here."""
     loop = (sys.executable, "-m", "benchmarks.subjects.per_record", *PLACES)
     here = Path(__file__).parent / "subjects"
-    quix = (_python("quix", *QUIX), str(here / "quix.py"), *PLACES)
-    fast = (_python("faststream", *FASTSTREAM), str(here / "fast_stream.py"), *PLACES)
+    quix = (python_of("quix", *QUIX), str(here / "quix.py"), *PLACES)
+    fast = (python_of("faststream", *FASTSTREAM), str(here / "fast_stream.py"), *PLACES)
     once = "at_least_once"
     found = [
         Subject("per-record loop", once, loop, SLOW),

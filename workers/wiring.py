@@ -24,6 +24,7 @@ from workers.errors import (
 )
 from workers.models.bundle import Bundle, read_bundle
 from workers.models.checks import check_bundle
+from workers.models.compiled.build import compiled_or_not
 from workers.models.following import Follower
 from workers.models.model import Model
 from workers.models.shadow.challenger import Challenger
@@ -62,7 +63,16 @@ from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.stream.source import Source
-from workers.topology import Broker, Delivery, ModelRef, Partitioning, Topology, Worker, user_folder
+from workers.topology import (
+    Backend,
+    Broker,
+    Delivery,
+    ModelRef,
+    Partitioning,
+    Topology,
+    Worker,
+    user_folder,
+)
 
 
 def pick(topology: Topology, name: str | None) -> Worker:
@@ -142,8 +152,11 @@ def load_model(
             f"model {ref.name} has no {ref.alias}; `workers models promote {ref.name} VERSION` "
             "makes one"
         )
-    bundle, _ = proven(store, ref.name, chosen, contracts)
-    return Model(bundle, threads=worker.score_threads)
+    bundle, contract = proven(store, ref.name, chosen, contracts)
+    model = Model(bundle, threads=worker.score_threads)
+    if ref.backend is Backend.COMPILED:
+        return compiled_or_not(model, bundle, contract.schema)
+    return model
 
 
 def proven(

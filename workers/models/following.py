@@ -28,6 +28,8 @@ class ModelEvent(StrEnum):
 
     LOADED = "model.loaded"
     REFUSED = "model.refused"
+    COMPILED = "model.compiled"
+    NOT_COMPILED = "model.not_compiled"
     STORE_UNWELL = "model.store_unwell"
     CANARY = "model.canary"
     CANARY_ENDED = "model.canary_ended"
@@ -76,6 +78,7 @@ class Follower:
 
     def start(self) -> None:
         """Take a bypass that is on already; then a thread takes over."""
+        self._tell_backend(self._serving.model)
         self.look()
         self._thread.start()
 
@@ -162,7 +165,15 @@ class Follower:
             self._refused[version] = now + TRY_AGAIN
             return None
         self._refused.pop(version, None)
+        self._tell_backend(model)
         return model
+
+    def _tell_backend(self, model: Model) -> None:
+        version = model.manifest.version
+        if model.not_compiled is not None:
+            self._tell(ModelEvent.NOT_COMPILED, version=version, why=model.not_compiled)
+        elif model.compiled:
+            self._tell(ModelEvent.COMPILED, version=version)
 
     def _tell(self, event: ModelEvent, **fields: object) -> None:
         # A listener that fails must not end the thread.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from workers.errors import ModelError, Reject, Verdict
-from workers.models.booster import Booster, Matrix
+from workers.models.booster import Booster, Matrix, Scorer
 from workers.models.bundle import Bundle, Calibration, Isotonic, Manifest, Platt, Reasons
 from workers.models.features import Features
 
@@ -45,6 +46,9 @@ class Model:
         """
         self.manifest: Manifest = bundle.manifest
         self._booster = Booster(bundle.booster, threads=threads)
+        self._scorer: Scorer = self._booster
+        self.not_compiled: str | None = None
+        """Why LightGBM scores, where compiled trees were asked for."""
         if self._booster.outputs != 1:
             raise ModelError(f"{self._booster.outputs} scores a row; one is needed")
         self.features = Features(bundle.manifest.features, columns=self._booster.feature_names)
@@ -52,6 +56,23 @@ class Model:
         self._reasons = bundle.manifest.reasons
         self._codes, self._groups = _groups(self._reasons, self._booster.feature_names)
         self._starts = np.array([band.since for band in bundle.manifest.decisions.bands])
+
+    @property
+    def compiled(self) -> bool:
+        """Does something else than LightGBM add up the trees?"""
+        return self._scorer is not self._booster
+
+    def scored_by(self, scorer: Scorer) -> Model:
+        """The same model with its scores from a proven stand-in; reasons are LightGBM's still."""
+        other = copy.copy(self)
+        other._scorer = scorer
+        return other
+
+    def without_compiling(self, why: str) -> Model:
+        """The same model, with the reason why LightGBM scores."""
+        other = copy.copy(self)
+        other.not_compiled = why
+        return other
 
     def score(self, table: pa.RecordBatch) -> Scored:
         """Score every row of a batch; no row can harm another."""
@@ -62,7 +83,7 @@ class Model:
         failed: dict[int, str] = {}
         rows = np.flatnonzero(good)
         try:
-            raw = self._booster.predict(featured.matrix[rows])
+            raw = self._scorer.predict(featured.matrix[rows])
             scores[rows] = calibrated(raw, self.manifest.calibration)
         except Exception as error:  # noqa: BLE001  # whatever LightGBM raises, the policy decides
             failed = dict.fromkeys(rows.tolist(), f"predict failed: {type(error).__name__}")

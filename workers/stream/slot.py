@@ -57,6 +57,7 @@ class Slot:
 
 _LEVELS = {
     ModelEvent.LOADED: Journal.info,
+    ModelEvent.COMPILED: Journal.info,
     ModelEvent.RESUMED: Journal.info,
     ModelEvent.CANARY: Journal.info,
     ModelEvent.CANARY_ENDED: Journal.info,

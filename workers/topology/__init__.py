@@ -1,6 +1,14 @@
 """What topology.yaml may say, and reading it."""
 
-from workers.topology.deciding import Degrade, Latency, ModelRef, OnModelFailure, Rule, RuleSet
+from workers.topology.deciding import (
+    Backend,
+    Degrade,
+    Latency,
+    ModelRef,
+    OnModelFailure,
+    Rule,
+    RuleSet,
+)
 from workers.topology.describe import describe
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
@@ -18,6 +26,7 @@ from workers.topology.worker import (
 )
 
 __all__ = [
+    "Backend",
     "BreakerSettings",
     "Broker",
     "Degrade",

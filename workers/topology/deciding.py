@@ -22,6 +22,13 @@ class OnModelFailure(StrEnum):
     HALT = "halt"
 
 
+class Backend(StrEnum):
+    """What adds up a model's trees."""
+
+    LIGHTGBM = "lightgbm"
+    COMPILED = "compiled"
+
+
 class ModelRef(Part):
     """Which bundle scores."""
 
@@ -35,6 +42,11 @@ class ModelRef(Part):
     )
     poll: Duration = Field(
         default=2.0, description="How often the store is looked at, for aliases and bypass."
+    )
+    backend: Backend = Field(
+        default=Backend.LIGHTGBM,
+        description="compiled: the trees as machine code, same scores; where that cannot be "
+        "proven, LightGBM. Needs the extra `compiled`.",
     )
 
     @model_validator(mode="after")
