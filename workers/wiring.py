@@ -20,10 +20,10 @@ from workers.errors import (
     ModelError,
     TopologyError,
 )
-from workers.models.bundle import read_bundle
 from workers.models.checks import check_bundle
-from workers.models.following import Follower
+from workers.models.following import Follower, ModelEvent
 from workers.models.model import Model
+from workers.models.opening import open_kept, open_store
 from workers.models.store import Store
 from workers.models.verify import verify
 from workers.operate.look import connect
@@ -89,9 +89,14 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
     resolver = contracts_of(topology, worker)
     resolver.close()
     contracts = resolver.catalogue
-    store = Store(topology.models.directory)
+    store = open_kept(topology.models, _cannot_keep)
     loaded = [load_model(store, worker, ref, contracts) for ref in models_of(worker).values()]
     return Enricher(policy_of(worker), contracts, *loaded)
+
+
+def _cannot_keep(why: str) -> None:
+    """At the start: later it would be too late to say so."""
+    raise ModelError(f"models.cache: {why}")
 
 
 def models_of(worker: Worker) -> dict[str, ModelRef]:
@@ -114,13 +119,14 @@ def load_model(
     """
     chosen = version or ref.version
     if chosen is None and ref.alias is not None:
-        chosen = store.aliases(ref.name).version(ref.alias)
+        chosen = store.served(ref.name, ref.alias)
     if chosen is None:
         raise ModelError(
             f"model {ref.name} has no {ref.alias}; `workers models promote {ref.name} VERSION` "
             "makes one"
         )
-    bundle = read_bundle(store.root, ref.name, chosen)
+    fetched = store.fetch(ref.name, chosen)
+    bundle = fetched.bundle
     built = bundle.manifest.contract
     found = contracts.versions(built.subject).get(built.version)
     if found is None:
@@ -131,6 +137,7 @@ def load_model(
         )
     check_bundle(bundle, found.schema)
     verify(bundle, found.schema)
+    store.proven(fetched, ref.alias)
     return Model(bundle, threads=worker.score_threads)
 
 
@@ -141,7 +148,7 @@ def prove(topology: Topology, name: str, version: str) -> None:
         ContractError: a contract is missing or does not fit.
         ModelError: the version is missing, damaged, or does not fit a worker's contracts.
     """
-    store = Store(topology.models.directory)
+    store = open_store(topology.models)
     served = {
         worker.name: [block for block, ref in models_of(worker).items() if ref.name == name]
         for worker in topology.workers.values()
@@ -244,7 +251,8 @@ def build_loop(
     )
     source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
     resolver = contracts_of(topology, worker, journal)
-    store = Store(topology.models.directory)
+    note = slot_noted(journal)
+    store = open_kept(topology.models, lambda why: note(ModelEvent.NOT_KEPT, {"why": why}))
     followers = [
         _follower(store, worker, ref, resolver, serving.model, journal)
         for ref, serving in zip(models_of(worker).values(), enricher.servings, strict=True)

@@ -4,6 +4,7 @@ from workers.topology.deciding import Degrade, Latency, ModelRef, OnModelFailure
 from workers.topology.describe import describe
 from workers.topology.load import load, load_as, user_cache
 from workers.topology.model import Broker, Topology, json_schema
+from workers.topology.models import MlflowPlace, ModelsPlace
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
     Delivery,
@@ -23,7 +24,9 @@ __all__ = [
     "FirstStart",
     "HeaderPolicy",
     "Latency",
+    "MlflowPlace",
     "ModelRef",
+    "ModelsPlace",
     "OnModelFailure",
     "Partitioning",
     "Protocol",
