@@ -90,7 +90,12 @@ class MlflowHttp:
         Raises:
             Taken: there is one of that name.
         """
-        self._post(RegisteredAnswer, "/registered-models/create", name=name, tags=_tags(tags))
+        path = "/registered-models/create"
+        answer = self._ask("POST", path, {"name": name, "tags": _tags(tags)})
+        if _code(answer) == NOT_THERE:
+            # There was one, which went while MLflow looked for it to say so.
+            raise Taken(f"{self.name}: {path}: it was there a moment ago")
+        self._answered(RegisteredAnswer, path, answer)
 
     def unregister(self, name: str) -> None:
         """Remove a registered model; one that is gone is none to remove."""

@@ -58,20 +58,19 @@ def open_place(text: str, near: ModelsPlace) -> Store:
         return open_store(near)
     if "://" not in text:
         return Store(Path(text))
-    alike = near.url is not None and urlsplit(near.url).scheme == urlsplit(text).scheme
     try:
-        return open_store(
-            ModelsPlace(
-                url=text,
-                options=near.options if alike else {},
-                timeout=near.timeout,
-                transfer_timeout=near.transfer_timeout,
-            )
-        )
+        place = ModelsPlace(url=text)
     except ValidationError as error:
         raise ModelError(
             "; ".join(f"{text}: {fault['msg']}" for fault in error.errors())
         ) from error
+    alike = near.url is not None and urlsplit(near.url).scheme == urlsplit(text).scheme
+    known = {
+        "options": near.options if alike else {},
+        "timeout": near.timeout,
+        "transfer_timeout": near.transfer_timeout,
+    }
+    return open_store(place.model_copy(update=known))
 
 
 def _shelf(place: ModelsPlace) -> Shelf:
