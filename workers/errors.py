@@ -7,6 +7,7 @@ WorkersError
     ├── TopologyError     exit 3
     ├── ContractError     exit 4
     ├── ModelError        exit 5
+    │   └── StoreUnwell
     ├── BrokerUnreachable exit 6
     ├── ClientHalt        exit 7
     └── Fenced            exit 8
@@ -86,6 +87,10 @@ class ModelError(Halt):
     """A bundle failed its checks and is not served."""
 
     exit_code = ExitCode.MODEL
+
+
+class StoreUnwell(ModelError):
+    """The store of models does not answer, or not with an answer: what serves goes on."""
 
 
 class BrokerUnreachable(Halt):

@@ -22,18 +22,19 @@ from workers.errors import (
     ModelError,
     TopologyError,
 )
-from workers.models.bundle import Bundle, read_bundle
+from workers.models.bundle import Bundle
 from workers.models.checks import check_bundle
 from workers.models.compiled.build import compiled_or_not
-from workers.models.following import Follower
+from workers.models.following import Follower, ModelEvent
 from workers.models.model import Model
+from workers.models.opening import open_kept, open_store
 from workers.models.shadow.challenger import Challenger
 from workers.models.shadow.challenger import challenger as challenger_of
 from workers.models.shadow.comparison import Recorder
 from workers.models.shadow.counts import CountsState as ShadowCountsState
 from workers.models.shadow.process import COMMAND
 from workers.models.shadow.shadow import Shadow
-from workers.models.store import Store
+from workers.models.store import Alias, Store
 from workers.models.verify import verify
 from workers.operate.look import connect
 from workers.stream.breaker import Breaker
@@ -121,9 +122,14 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
     contracts = resolver.catalogue
     if worker.shadow is not None:
         comparison_contract(contracts, worker.shadow.subject)
-    store = Store(topology.models.directory)
+    store = open_kept(topology.models, _cannot_keep)
     loaded = [load_model(store, worker, ref, contracts) for ref in models_of(worker).values()]
     return Enricher(policy_of(worker), contracts, *loaded)
+
+
+def _cannot_keep(why: str) -> None:
+    """At the start: later it would be too late to say so."""
+    raise ModelError(f"models.cache: {why}")
 
 
 def models_of(worker: Worker) -> dict[str, ModelRef]:
@@ -146,13 +152,13 @@ def load_model(
     """
     chosen = version or ref.version
     if chosen is None and ref.alias is not None:
-        chosen = store.aliases(ref.name).version(ref.alias)
+        chosen = store.served(ref.name, ref.alias)
     if chosen is None:
         raise ModelError(
             f"model {ref.name} has no {ref.alias}; `workers models promote {ref.name} VERSION` "
             "makes one"
         )
-    bundle, contract = proven(store, ref.name, chosen, contracts)
+    bundle, contract = proven(store, ref.name, chosen, contracts, ref.alias)
     model = Model(bundle, threads=worker.score_threads)
     if ref.backend is Backend.COMPILED:
         return compiled_or_not(model, bundle, contract.schema)
@@ -160,14 +166,17 @@ def load_model(
 
 
 def proven(
-    store: Store, name: str, version: str, contracts: Catalogue
+    store: Store, name: str, version: str, contracts: Catalogue, alias: Alias | None
 ) -> tuple[Bundle, Registered]:
     """A version that was proven in a child process, and the contract that it is built for.
+
+    `alias` is what it is served by, if it is.
 
     Raises:
         ModelError: there is no such version, it is damaged, or scores its golden rows otherwise.
     """
-    bundle = read_bundle(store.root, name, version)
+    fetched = store.fetch(name, version)
+    bundle = fetched.bundle
     built = bundle.manifest.contract
     found = contracts.versions(built.subject).get(built.version)
     if found is None:
@@ -178,6 +187,7 @@ def proven(
         )
     check_bundle(bundle, found.schema)
     verify(bundle, found.schema)
+    store.proven(fetched, alias)
     return bundle, found
 
 
@@ -188,7 +198,7 @@ def prove(topology: Topology, name: str, version: str) -> None:
         ContractError: a contract is missing or does not fit.
         ModelError: the version is missing, damaged, or does not fit a worker's contracts.
     """
-    store = Store(topology.models.directory)
+    store = open_store(topology.models)
     served = {
         worker.name: [block for block, ref in models_of(worker).items() if ref.name == name]
         for worker in topology.workers.values()
@@ -306,7 +316,8 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
 
     source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
     resolver = contracts_of(topology, worker, journal)
-    store = Store(topology.models.directory)
+    note = slot_noted(journal)
+    store = open_kept(topology.models, lambda why: note(ModelEvent.NOT_KEPT, {"why": why}))
     followers = [
         _follower(store, worker, ref, resolver, serving.model, journal)
         for ref, serving in zip(models_of(worker).values(), enricher.servings, strict=True)
@@ -356,7 +367,7 @@ def _shadow(  # noqa: PLR0913  every part is given, by keyword
     journal.counts.shadow = counts
 
     def prove(version: str) -> Challenger:
-        bundle, contract = proven(store, name, version, resolver.catalogue)
+        bundle, contract = proven(store, name, version, resolver.catalogue, "challenger")
         return challenger_of(bundle, contract.schema)
 
     written = comparison_contract(resolver.catalogue, worker.shadow.subject)

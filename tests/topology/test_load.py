@@ -92,6 +92,21 @@ FAULTS = [
     (GOOD.replace("    first_start: earliest\n", ""), "workers.w.first_start: is needed"),
     (GOOD.replace("${SERVERS:-127.0.0.1:9092}", "${SERVERS}"), "the environment has no SERVERS"),
     (GOOD.replace("directory: schemas", "directory: nowhere"), "topology.yaml:4: contracts.direc"),
+    (GOOD.replace("directory: models", "url: models"), "models.url: not a url such as"),
+    (GOOD.replace("directory: models", 'url: "ftp://me:hunter2@h/x"'), "no password in `url`"),
+    (GOOD.replace("directory: models", ""), "write one of `directory`, `url` and `mlflow`"),
+    (
+        GOOD.replace("directory: models", "directory: models, options: {key: x}"),
+        "belong to a `url`",
+    ),
+    (
+        GOOD.replace("directory: models", 'mlflow: {url: "http://me:hunter2@h"}'),
+        "no user or password in `url`",
+    ),
+    (
+        GOOD.replace("directory: models", 'mlflow: {url: "http://h"}, timeout: 1m'),
+        "`timeout` is at most 15s",
+    ),
     (GOOD.replace("version: 1\n", "version: 2\n"), "topology.yaml:1: version"),
     (GOOD.replace("  w:", "  W:"), "topology.yaml:7: workers.W"),
     (GOOD + "version: 1\n", "topology.yaml"),

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from workers.contracts.schema import Schema
 from workers.errors import ModelError
-from workers.models.bundle import ContractRef, read_bundle
+from workers.models.bundle import ContractRef
+from workers.models.opening import open_store
 from workers.models.store import Store
 from workers.topology import Topology, load
 
@@ -39,17 +40,17 @@ def build(
     from workers.models.checks import check_features
     from workers.models.spec import read_spec
     from workers.models.text import read_text
-    from workers.offline.build import build_from_events, read_booster
+    from workers.offline.build import build_into, read_booster
 
     loaded, said = load(topology), read_spec(spec)
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    recipe = said.recipe(_schema(loaded, said.contract), now)
-    root, text = Path(loaded.models.directory), read_booster(booster)
+    recipe = said.recipe(contract_of(loaded, said.contract), now)
+    store, text = open_store(loaded.models), read_booster(booster)
     try:
         check_features(recipe.features, recipe.schema, read_text(text))
     except ModelError as error:
         raise ModelError(f"{spec}: {error}") from error
-    made = build_from_events(root, recipe, text, events, golden=golden)
+    made = build_into(store, recipe, text, events, golden=golden)
     table = Table(title=f"{said.name} version {said.version}", show_header=False)
     table.add_row("contract", escape(f"{said.contract.subject} version {said.contract.version}"))
     table.add_row("features", str(len(said.features)))
@@ -60,13 +61,17 @@ def build(
         warning = "" if count else ": no event of the file reaches it"
         table.add_row(f"decision {decision}", f"{count:,}{warning}")
     table.add_row("golden rows", f"{len(made.bundle.golden.rows)}, reproduced")
-    target = root / said.name / said.version
-    near = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
-    table.add_row("written to", escape(str(near)))
+    table.add_row("written to", escape(f"{store.place}: {said.name} {said.version}"))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _schema(topology: Topology, ref: ContractRef) -> Schema:
+def contract_of(topology: Topology, ref: ContractRef) -> Schema:
+    """The contract that a bundle is built for.
+
+    Raises:
+        ContractError: the contracts cannot be read.
+        ModelError: they have no such version.
+    """
     from workers.contracts.opening import open_contracts
 
     resolver = open_contracts(topology.contracts, [ref.subject])
@@ -89,8 +94,8 @@ def card(
     """Write a version's model card: one HTML page, with plots, that needs nothing beside it."""
     from workers.models.card import render_card
 
-    store = Store(load(topology).models.directory)
-    bundle = read_bundle(store.root, name, version or usual(store, name))
+    store = open_store(load(topology).models)
+    bundle = store.bundle(name, version or usual(store, name))
     target = output or Path(f"{name}-{bundle.manifest.version}.html")
     try:
         target.write_text(render_card(bundle), encoding="utf-8", errors="replace")

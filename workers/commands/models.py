@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from workers.commands.build import build, card, usual
-from workers.models.bundle import read_bundle
+from workers.commands.push import push
+from workers.models.opening import open_store
 from workers.models.store import Aliases, Change, Store
 from workers.topology import load
 
@@ -29,6 +30,7 @@ app.command(
     epilog="Example: workers models build spec.yaml --booster model.txt --events june.avro"
 )(build)
 app.command(epilog="Example: workers models card flight-delay 2 --output card.html")(card)
+app.command(epilog="Example: workers models push flight-delay 2 --to s3://bucket/models")(push)
 Model = Annotated[str, typer.Argument(help="The model's name.")]
 Why = Annotated[str, typer.Option("--why", help="For the history; whoever looks later asks.")]
 Who = Annotated[str | None, typer.Option("--who", help="Default: the user of this shell.")]
@@ -49,7 +51,7 @@ class Target(StrEnum):
 
 
 def _store(topology: Path) -> Store:
-    return Store(load(topology).models.directory)
+    return open_store(load(topology).models)
 
 
 def _change(did: str, why: str, who: str | None) -> Change:
@@ -100,7 +102,7 @@ def show(
 ) -> None:
     """Show what a version is: contract, features, decisions, metrics, owner."""
     store = _store(topology)
-    manifest = read_bundle(store.root, name, version or usual(store, name)).manifest
+    manifest = store.bundle(name, version or usual(store, name)).manifest
     document = manifest.model_dump(mode="json")
     if output is Output.JSON:
         print(json.dumps(document, indent=2))
@@ -135,10 +137,10 @@ def diff(
     topology: TopologyFile = DEFAULT_TOPOLOGY,
 ) -> None:
     """Show what two versions' manifests say otherwise, as a unified diff."""
-    root = _store(topology).root
+    store = _store(topology)
     before, after = (
         json.dumps(
-            read_bundle(root, name, version).manifest.model_dump(mode="json"), indent=1
+            store.bundle(name, version).manifest.model_dump(mode="json"), indent=1
         ).splitlines()
         for version in (old, new)
     )
@@ -170,7 +172,7 @@ def promote(
     loaded = load(topology)
     prove(loaded, name, version)
     change = _change(f"promote {version} to {to}", why, who)
-    _say(name, Store(loaded.models.directory).promote(name, version, change, to.value))
+    _say(name, open_store(loaded.models).promote(name, version, change, to.value))
 
 
 @app.command(epilog="Example: workers models rollback flight-delay --why 'late rate doubled'")
@@ -193,7 +195,7 @@ def canary(
     """Let the challenger decide for a share of the keys, always the same ones."""
     loaded = load(topology)
     change = _change(f"canary {share:g}", why, who)
-    _say(name, Store(loaded.models.directory).canary(name, share, change))
+    _say(name, open_store(loaded.models).canary(name, share, change))
 
 
 @app.command(epilog="Example: workers models bypass flight-delay --why 'incident 1234'")

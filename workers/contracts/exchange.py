@@ -11,7 +11,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,8 +35,12 @@ class Answer:
     location: str = ""
 
 
-def tls_context(tls: Tls | None) -> ssl.SSLContext:
-    """Whom we trust, and our own certificate.
+class TooLarge(Retry):
+    """The answer is larger than what was asked for."""
+
+
+def tls_context(tls: Tls | None, where: str = "contracts.registry") -> ssl.SSLContext:
+    """Whom we trust, and our own certificate; `where` the topology says so.
 
     Raises:
         ContractError: a file cannot be loaded, or the key's password is wrong.
@@ -55,10 +59,14 @@ def tls_context(tls: Tls | None) -> ssl.SSLContext:
             context.load_cert_chain(tls.certificate, tls.key, password=lambda: secret)
     except (OSError, ValueError) as error:
         raise ContractError(
-            f"contracts.registry.tls: ca, certificate or key cannot be loaded: {_reason(error)}"
+            f"{where}.tls: ca, certificate or key cannot be loaded: {_reason(error)}"
         ) from error
     context.check_hostname = tls.verify_hostname
     return context
+
+
+Room = tuple[float, int]
+"""Seconds for a request, and bytes of its answer at most."""
 
 
 class Http:
@@ -82,13 +90,20 @@ class Http:
         self._closed = False
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+        *,
+        room: Room | None = None,
     ) -> Answer:
-        """The answer, whatever its status.
+        """The answer, whatever its status; `room` takes the place of the client's own.
 
         Raises:
             Retry: there is none, it came too late, is too large or encoded; says which.
         """
+        timeout, max_bytes = (self._timeout, self._max_bytes) if room is None else room
         with self._turn:
             running = {exchange for exchange in self._running if not exchange.done.is_set()}
             if len(running) >= MAX_GIVEN_UP:
@@ -96,15 +111,15 @@ class Http:
             request = self._client.build_request(
                 method, url, headers={"Accept-Encoding": "identity", **headers}, content=content
             )
-            exchange = _Exchange(self._client, request, self._max_bytes)
+            exchange = _Exchange(self._client, request, max_bytes)
             # In this order, and `close` in the other: one of the two sees what the other did.
             self._running = {*running, exchange}
             if self._closed:
                 raise Retry("the client is closed")
             threading.Thread(target=exchange.run, name="registry-request", daemon=True).start()
-            if not exchange.done.wait(self._timeout):
+            if not exchange.done.wait(timeout):
                 exchange.give_up()
-                raise Retry(f"no whole answer within {self._timeout:g} s")
+                raise Retry(f"no whole answer within {timeout:g} s")
             return exchange.result()
 
     def close(self) -> None:
@@ -184,7 +199,7 @@ class _Exchange:
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > self._max_bytes:
-                raise Retry(f"the answer is larger than {self._max_bytes} bytes")
+                raise TooLarge(f"the answer is larger than {self._max_bytes} bytes")
         return Answer(
             status=response.status_code,
             body=bytes(body),
@@ -223,7 +238,3 @@ def _without_query(location: str) -> str:
     except ValueError:
         return "somewhere malformed"
     return f"{parts.scheme}://{host}{parts.path}"[:200] if host else parts.path[:200]
-
-
-Authorize = Callable[[], str | None]
-"""The Authorization header of the next request; None for none."""

@@ -8,7 +8,6 @@ answer). Errors name registry, path and cause, never credentials or bodies.
 
 from __future__ import annotations
 
-import base64
 import json
 import ssl
 import uuid
@@ -31,7 +30,8 @@ from workers.contracts.answers import (
     fault_of,
     message,
 )
-from workers.contracts.exchange import Answer, Authorize, Http, tls_context
+from workers.contracts.asking import authorization, base_url
+from workers.contracts.exchange import Answer, Http, tls_context
 from workers.contracts.subject import Compatibility
 from workers.errors import Retry
 from workers.topology.contracts import RegistryPlace
@@ -49,9 +49,9 @@ class Registry:
         Raises:
             ContractError: a certificate cannot be loaded.
         """
-        self.base = _base(place)
+        self.base = base_url(place)
         self.context = place.context
-        self._authorize = _authorization(place)
+        self._authorize = authorization(place)
         # Without https nothing is trusted, and no authorities are read.
         secure = place.url.scheme == "https"
         self._http = Http(
@@ -217,32 +217,3 @@ class Registry:
 
     def _plain(self, subject: str) -> str:
         return subject.removeprefix(f":.{self.context}:") if self.context else subject
-
-
-def _base(place: RegistryPlace) -> str:
-    url = place.url
-    host = f"{url.host}:{url.port}" if url.port else str(url.host)
-    return f"{url.scheme}://{host}{(url.path or '').rstrip('/')}"
-
-
-def _authorization(place: RegistryPlace) -> Authorize:
-    if place.basic is not None:
-        pair = f"{place.basic.username}:{place.basic.password.get_secret_value()}"
-        basic = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        return lambda: basic
-    bearer = place.bearer
-    if bearer is None:
-        return lambda: None
-
-    def token() -> str:
-        try:
-            # Read anew each time: whoever rotates tokens writes the file again.
-            text = bearer.token_file.read_text() if bearer.token_file else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise Retry(f"token file {bearer.token_file} cannot be read") from error
-        found = (bearer.token.get_secret_value() if bearer.token else text).strip()
-        if not found or not found.isascii() or not found.isprintable():
-            raise Retry("the bearer token is empty, or not one line of ASCII")
-        return f"Bearer {found}"
-
-    return token

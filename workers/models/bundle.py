@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,8 +26,10 @@ from pydantic import (
 )
 
 from workers.errors import ModelError
+from workers.models.files import Files, LocalFiles
 from workers.models.reference import Reference
 
+MANIFEST = "manifest.json"
 MAX_MANIFEST = 4_000_000
 MAX_FILE = 512 * 1024 * 1024
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -267,9 +267,17 @@ def read_bundle(root: Path, name: str, version: str) -> Bundle:
     Raises:
         ModelError: a file is missing, no plain file, malformed, or not the bytes of the manifest.
     """
-    folder = root / name / version
-    place = folder / "manifest.json"
-    content = _read(place, MAX_MANIFEST)
+    return check_files(LocalFiles(root / name / version), name, version)
+
+
+def check_files(files: Files, name: str, version: str) -> Bundle:
+    """The bundle that these files are.
+
+    Raises:
+        ModelError: a file is missing, too large, malformed, or not the bytes of the manifest.
+    """
+    place = files.place(MANIFEST)
+    content = files.read(MANIFEST, MAX_MANIFEST)
     try:
         manifest = Manifest.model_validate_json(content)
         json.loads(content, object_pairs_hook=_each_once)
@@ -281,15 +289,15 @@ def read_bundle(root: Path, name: str, version: str) -> Bundle:
         raise ModelError(
             f"{place}: is {manifest.name} version {manifest.version}, not {name} version {version}"
         )
-    booster = _verified(folder, manifest.booster)
-    golden = _verified(folder, manifest.golden)
+    booster = _verified(files, manifest.booster)
+    golden = _verified(files, manifest.golden)
     try:
         rows = Golden.model_validate_json(golden)
-        return Bundle(manifest, booster.decode(), rows, _reference(folder, manifest))
+        return Bundle(manifest, booster.decode(), rows, _reference(files, manifest))
     except UnicodeDecodeError as error:
-        raise ModelError(f"{folder / manifest.booster.file}: not text: {error}") from error
+        raise ModelError(f"{files.place(manifest.booster.file)}: not text: {error}") from error
     except ValidationError as error:
-        raise ModelError(f"{folder / manifest.golden.file}: {faults_of(error)}") from error
+        raise ModelError(f"{files.place(manifest.golden.file)}: {faults_of(error)}") from error
 
 
 def _each_once(pairs: Sequence[tuple[str, object]]) -> None:
@@ -299,17 +307,18 @@ def _each_once(pairs: Sequence[tuple[str, object]]) -> None:
         raise ValueError(f"{twice[0][:40]!r} is there twice")
 
 
-def _reference(folder: Path, manifest: Manifest) -> Reference | None:
+def _reference(files: Files, manifest: Manifest) -> Reference | None:
     entry = manifest.reference
     if entry is None:
         return None
+    place = files.place(entry.file)
     if entry.bytes > MAX_MANIFEST:
-        raise ModelError(f"{folder / entry.file}: {entry.bytes} bytes, more than {MAX_MANIFEST}")
-    content = _verified(folder, entry)
+        raise ModelError(f"{place}: {entry.bytes} bytes, more than {MAX_MANIFEST}")
+    content = _verified(files, entry)
     try:
         return Reference.model_validate_json(content)
     except ValidationError as error:
-        raise ModelError(f"{folder / entry.file}: {faults_of(error)}") from error
+        raise ModelError(f"{place}: {faults_of(error)}") from error
 
 
 def describe_file(path: Path) -> FileEntry:
@@ -325,29 +334,11 @@ def faults_of(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _verified(folder: Path, entry: FileEntry) -> bytes:
-    path = folder / entry.file
-    content = _read(path, entry.bytes)
+def _verified(files: Files, entry: FileEntry) -> bytes:
+    place = files.place(entry.file)
+    content = files.read(entry.file, entry.bytes)
     if len(content) != entry.bytes:
-        raise ModelError(f"{path}: {len(content)} bytes, the manifest says {entry.bytes}")
+        raise ModelError(f"{place}: {len(content)} bytes, the manifest says {entry.bytes}")
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise ModelError(f"{path}: its SHA-256 is not the manifest's; build the bundle again")
+        raise ModelError(f"{place}: its SHA-256 is not the manifest's; build the bundle again")
     return content
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """The bytes of a plain file; O_NONBLOCK, so that a FIFO cannot hold us."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{path}: not a plain file")
-        if status.st_size > limit:
-            raise ModelError(f"{path}: {status.st_size} bytes, more than the {limit} declared")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(limit + 1)
-    finally:
-        os.close(descriptor)

@@ -31,6 +31,7 @@ class ModelEvent(StrEnum):
     COMPILED = "model.compiled"
     NOT_COMPILED = "model.not_compiled"
     STORE_UNWELL = "model.store_unwell"
+    NOT_KEPT = "model.not_kept"
     CANARY = "model.canary"
     CANARY_ENDED = "model.canary_ended"
     BYPASSED = "model.bypassed"
@@ -77,9 +78,14 @@ class Follower:
         return self._serving
 
     def start(self) -> None:
-        """Take a bypass that is on already; then a thread takes over."""
+        """Take a bypass that is on already; then a thread takes over.
+
+        While the store is down, a bypass that was on when somebody last looked still is.
+        """
         self._tell_backend(self._serving.model)
         self.look()
+        if self._unwell and (last := self._store.recall(self._name)) is not None:
+            self._take_bypass(last)
         self._thread.start()
 
     def close(self) -> None:

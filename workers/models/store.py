@@ -1,97 +1,77 @@
 """A store of bundles and, for each model, one document that says which version serves.
 
-    models/flight-delay/1/…             a bundle; versions never change
-    models/flight-delay/aliases.json    champion, challenger, previous, bypass, and who changed it
-
-The document is replaced whole (write, fsync, rename), so a reader sees the old one or the new one.
+The rules are here and hold for every kind of store: versions never change, the document is replaced
+whole and no change is lost. Where bytes lie and how is in `local`, `objects` and `registry`.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.errors import ModelError
-from workers.models.bundle import Name
+from workers.models.aliases import (
+    MAX_HISTORY,
+    Alias,
+    Aliases,
+    Bypass,
+    CanaryShare,
+    Change,
+    Make,
+)
+from workers.models.bundle import Bundle, check_files
+from workers.models.files import Copied
+from workers.models.local import ALIASES, LocalShelf
+from workers.models.shelf import Shelf, exists_already
 
-ALIASES = "aliases.json"
-MAX_HISTORY = 1000
-Alias = Literal["champion", "challenger", "previous"]
+__all__ = ["ALIASES", "Alias", "Aliases", "Bypass", "CanaryShare", "Change", "Fetched", "Store"]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Change(_Part):
-    """Who did what, when and why."""
-
-    when: datetime
-    who: str
-    why: str
-    did: str
-
-
-class Bypass(_Part):
-    """Decisions are made without the model until somebody resumes it."""
-
-    since: datetime
-    who: str
-    why: str
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class CanaryShare(_Part):
-    """The challenger decides for this share of the keys."""
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A bundle that passed the checks of its files, and the very bytes that did, by file name."""
 
-    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-    since: datetime
-    who: str
-    why: str
-
-
-class Aliases(_Part):
-    """aliases.json. `revision` grows by one with each change."""
-
-    format: Literal[1] = 1
-    revision: int = 0
-    champion: Name | None = None
-    challenger: Name | None = None
-    previous: Name | None = None
-    bypass: Bypass | None = None
-    canary: CanaryShare | None = None
-    history: tuple[Change, ...] = ()
-
-    def version(self, alias: Alias) -> str | None:
-        """The version that an alias stands for."""
-        found: str | None = getattr(self, alias)
-        return found
+    bundle: Bundle
+    contents: dict[str, bytes]
 
 
 class Store:
-    """The models below one directory."""
+    """Models and what serves."""
 
-    def __init__(self, root: Path) -> None:
-        """`root` has a folder a model, and in it a folder a version."""
-        self.root = root
+    def __init__(self, shelf: Shelf | Path) -> None:
+        """On a shelf; a path is a directory."""
+        self._shelf: Shelf = LocalShelf(shelf) if isinstance(shelf, Path) else shelf
+
+    @property
+    def root(self) -> Path:
+        """The directory of a store that is one.
+
+        Raises:
+            ModelError: it is none.
+        """
+        if isinstance(self._shelf, LocalShelf):
+            return self._shelf.root
+        raise ModelError(f"{self.place} is not a directory")
+
+    @property
+    def place(self) -> str:
+        """Where this is, for messages."""
+        return self._shelf.place
+
+    def close(self) -> None:
+        """End what is under way."""
+        self._shelf.close()
 
     def names(self) -> tuple[str, ...]:
         """Models that have a version."""
-        return tuple(sorted({place.parent.parent.name for place in self._manifests("*")}))
+        return tuple(sorted(self._shelf.names()))
 
     def versions(self, name: str) -> tuple[str, ...]:
-        """Versions of a model, as folders sort; numbers by value."""
-        found = {place.parent.name for place in self._manifests(name)}
-        return tuple(
-            sorted(found, key=lambda v: (not v.isdigit(), int(v) if v.isdigit() else 0, v))
-        )
+        """Versions of a model; numbers by value, before names."""
+        return tuple(sorted(self._shelf.versions(_named(name)), key=_by_value))
 
     def aliases(self, name: str) -> Aliases:
         """The model's document; an empty one where there is none.
@@ -99,38 +79,84 @@ class Store:
         Raises:
             ModelError: it cannot be read.
         """
-        file = self.root / name / ALIASES
-        try:
-            return Aliases.model_validate_json(file.read_bytes())
-        except FileNotFoundError:
-            return Aliases()
-        except (OSError, ValidationError) as error:
-            raise ModelError(f"{file}: cannot be read: {error}") from error
+        return self._shelf.aliases(_named(name))
 
-    def change(self, name: str, change: Change, make: Callable[[Aliases], Aliases]) -> Aliases:
-        """Replace the document by what `make` makes of it; one change at a time.
+    def bundle(self, name: str, version: str) -> Bundle:
+        """A version, its files checked.
 
         Raises:
-            ModelError: there is no such model, `make` refuses, or the file cannot be written.
+            ModelError: a file is missing, malformed, or not the bytes of the manifest.
+        """
+        return check_files(self._shelf.files(_named(name), _named(version)), name, version)
+
+    def fetch(self, name: str, version: str) -> Fetched:
+        """A version with the bytes of its files, checked.
+
+        Raises:
+            ModelError: a file is missing, malformed, or not the bytes of the manifest.
+        """
+        files = Copied(self._shelf.files(_named(name), _named(version)))
+        return Fetched(check_files(files, name, version), files.contents)
+
+    def served(self, name: str, alias: Alias) -> str | None:
+        """The version that an alias stands for.
+
+        Raises:
+            ModelError: the document cannot be read.
+        """
+        return self.aliases(name).version(alias)
+
+    def recall(self, name: str) -> Aliases | None:
+        """What was seen last, before this process; None where nothing is kept."""
+        return None
+
+    def proven(self, fetched: Fetched, alias: Alias | None) -> None:
+        """A worker has proven this version, and serves it by this alias."""
+
+    def put(self, fetched: Fetched) -> None:
+        """Add a version, byte for byte; it is visible whole or not at all.
+
+        Raises:
+            ModelError: there is such a version, or it cannot be written.
+        """
+        manifest = fetched.bundle.manifest
+        self.hold_free(manifest.name, manifest.version)
+        self._shelf.put(manifest.name, manifest.version, fetched.contents)
+
+    def hold_free(self, name: str, version: str) -> None:
+        """Is there room for a version?
+
+        Raises:
+            ModelError: there is such a version: it never changes.
+        """
+        if version in self.versions(name):
+            raise exists_already(f"{self.place}: model {name} version {version}")
+
+    def change(self, name: str, change: Change, make: Make) -> Aliases:
+        """Replace the document by what `make` makes of it; no change of another writer is lost.
+
+        Raises:
+            ModelError: there is no such model, `make` refuses, or it cannot be written.
         """
         if not self.versions(name):
             raise ModelError(
-                f"no model {name}; {self.root} has {', '.join(self.names()) or 'none'}"
+                f"no model {name}; {self.place} has {', '.join(self.names()) or 'none'}"
             )
-        folder = self.root / name
-        try:
-            with _alone(folder):
-                before = self.aliases(name)
-                made = make(before).model_copy(
-                    update={
-                        "revision": before.revision + 1,
-                        "history": (*before.history, change)[-MAX_HISTORY:],
-                    }
-                )
-                _replace(folder / ALIASES, made.model_dump_json(indent=1).encode() + b"\n")
-        except OSError as error:
-            raise ModelError(f"{folder / ALIASES}: cannot be written: {error.strerror}") from error
-        return made
+
+        def next_one(before: Aliases) -> Aliases:
+            history = (*before.history, change)[-MAX_HISTORY:]
+            update = {"revision": before.revision + 1, "history": history}
+            return make(before).model_copy(update=update)
+
+        return self.replace(name, next_one)
+
+    def replace(self, name: str, make: Make) -> Aliases:
+        """Replace the document as it is, without revision and history.
+
+        Raises:
+            ModelError: `make` refuses, or it cannot be written.
+        """
+        return self._shelf.change(_named(name), make)
 
     def promote(
         self, name: str, version: str, change: Change, alias: Alias = "champion"
@@ -208,27 +234,19 @@ class Store:
         """Decide with the model again."""
         return self.change(name, change, lambda before: before.model_copy(update={"bypass": None}))
 
-    def _manifests(self, name: str) -> Iterator[Path]:
-        return self.root.glob(f"{name}/*/manifest.json")
-
 
 def _by_value(version: str) -> tuple[bool, int, str]:
     return not version.isdigit(), int(version) if version.isdigit() else 0, version
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One writer at a time on this host; the lock goes with the process that holds it."""
-    with (folder / f".{ALIASES}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _named(name: str) -> str:
+    """A model or a version: it becomes part of paths.
 
-
-def _replace(file: Path, content: bytes) -> None:
-    descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    Path(made).chmod(0o644)
-    Path(made).replace(file)
+    Raises:
+        ModelError: it has what paths are made of.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} is no name: letters, digits, dot, hyphen and underscore, 64 at most"
+        )
+    return name

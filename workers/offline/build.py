@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from workers.models.bundle import MAX_FILE, Bundle
 from workers.models.golden import spread
 from workers.models.model import Model
 from workers.models.reference import reference_of
+from workers.models.store import Store
 from workers.models.text import text_of
 from workers.offline.events import datums_of
 
@@ -88,6 +90,22 @@ def build_from_events(
         decisions[decision] += count
     total = len(scored.datums) + scored.rejected.total()
     return Built(made, total, scored.rejected, dict(decisions))
+
+
+def build_into(
+    store: Store, recipe: Recipe, booster: str, events: Path, *, golden: int = 50
+) -> Built:
+    """As `build_from_events`, into a store of any kind.
+
+    Raises:
+        ModelError: as `build`; or no event of the file can be scored.
+        FileFault: the file cannot be read as events of the contract.
+    """
+    store.hold_free(recipe.name, recipe.version)
+    with tempfile.TemporaryDirectory() as made:
+        built = build_from_events(Path(made), recipe, booster, events, golden=golden)
+        store.put(Store(Path(made)).fetch(recipe.name, recipe.version))
+    return built
 
 
 def _score(model: Model, recipe: Recipe, events: Path) -> _Scored:

@@ -8,6 +8,7 @@ from workers.testing.driver import Driver, isolated
 from workers.testing.embedded import EmbeddedBroker
 from workers.testing.features import FeatureTable, build_features
 from workers.testing.kafka import RealKafka, real_kafka
+from workers.testing.mlflow import RealMlflow
 from workers.testing.records import OutRecord, Reader, Sender, Sent, produce
 from workers.testing.registry import LocalRegistry, RealRegistry, real_registry
 
@@ -19,6 +20,7 @@ __all__ = [
     "OutRecord",
     "Reader",
     "RealKafka",
+    "RealMlflow",
     "RealRegistry",
     "Sender",
     "Sent",

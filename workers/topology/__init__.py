@@ -12,6 +12,7 @@ from workers.topology.deciding import (
 from workers.topology.describe import describe
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
+from workers.topology.models import MlflowPlace, ModelsPlace
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
     BreakerSettings,
@@ -34,7 +35,9 @@ __all__ = [
     "FirstStart",
     "HeaderPolicy",
     "Latency",
+    "MlflowPlace",
     "ModelRef",
+    "ModelsPlace",
     "OnModelFailure",
     "Partitioning",
     "Protocol",

@@ -33,16 +33,34 @@ class BearerAuth(Part):
         return self
 
 
-class RegistryPlace(Part):
+class HttpPlace(Part):
+    """A server that is asked by HTTP."""
+
+    url: HttpUrl = Field(description="Up to, not including, /api; no user or password in it.")
+    basic: BasicAuth | None = Field(default=None, description="User and password.")
+    bearer: BearerAuth | None = Field(default=None, description="A token.")
+    tls: Tls | None = Field(default=None, description="CA, and our certificate for mutual TLS.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.basic is not None and self.bearer is not None:
+            raise ValueError("write one of `basic` and `bearer`")
+        if self.url.username is not None or self.url.password is not None:
+            raise ValueError("no user or password in `url`: write `basic`")
+        if self.url.query or self.url.fragment:
+            raise ValueError("`url` ends with its path: no query, no fragment")
+        if self.tls is not None and self.url.scheme != "https":
+            raise ValueError("`tls` needs an https url")
+        return self
+
+
+class RegistryPlace(HttpPlace):
     """A schema registry that speaks Confluent's API."""
 
     url: HttpUrl = Field(description="Up to, not including, /subjects; no user or password in it.")
     context: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = Field(
         default="", description="Schema context (`:.NAME:`); empty is the default one."
     )
-    basic: BasicAuth | None = Field(default=None, description="User and password.")
-    bearer: BearerAuth | None = Field(default=None, description="A token.")
-    tls: Tls | None = Field(default=None, description="CA, and our certificate for mutual TLS.")
     timeout: Duration = Field(
         default=5.0, description="A whole request, from connecting to the last byte."
     )
@@ -56,18 +74,6 @@ class RegistryPlace(Part):
         description="Directory that keeps schemas over restarts; by default below the user's cache "
         "directory.",
     )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.basic is not None and self.bearer is not None:
-            raise ValueError("write one of `basic` and `bearer`")
-        if self.url.username is not None or self.url.password is not None:
-            raise ValueError("no user or password in `url`: write `basic`")
-        if self.url.query or self.url.fragment:
-            raise ValueError("`url` ends with its path: no query, no fragment")
-        if self.tls is not None and self.url.scheme != "https":
-            raise ValueError("`tls` needs an https url")
-        return self
 
 
 class ContractsPlace(Part):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import DirectoryPath, Field, model_validator
+from pydantic import Field, model_validator
 
 from workers.topology.contracts import ContractsPlace
+from workers.topology.models import ModelsPlace
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
 from workers.topology.units import Duration
@@ -34,12 +35,6 @@ class Broker(Part):
     def _properties_are_free(self) -> Self:
         check_free_properties("client", self.client, kip848=False)
         return self
-
-
-class ModelsPlace(Part):
-    """Where the bundles are."""
-
-    directory: DirectoryPath = Field(description="Relative to this file.")
 
 
 class Topology(Part):
@@ -141,8 +136,9 @@ def relative_to(data: Any, folder: Path) -> Any:
     if not isinstance(data, dict):
         return data
     moved = dict(data)
-    for key in ("contracts", "models"):
+    for key, paths in (("contracts", ("directory",)), ("models", ("directory", "cache"))):
         place = moved.get(key)
-        if isinstance(place, dict) and isinstance(place.get("directory"), str):
-            moved[key] = {**place, "directory": str(folder / place["directory"])}
+        if isinstance(place, dict):
+            named = {path: place[path] for path in paths if isinstance(place.get(path), str)}
+            moved[key] = {**place, **{path: str(folder / text) for path, text in named.items()}}
     return moved
