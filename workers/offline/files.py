@@ -68,8 +68,10 @@ def event_file(file: Path, schema: Schema, facts: Mapping[str, str]) -> Iterator
         raise FileFault(f"{file}: {file.suffix or 'no ending'}: written are .avro and .parquet")
     with whole(file) as made, made.open("wb") as opened:
         target: EventFile = kind(opened, schema, facts)
-        yield target
-        target.close()
+        try:
+            yield target
+        finally:
+            target.close()
 
 
 class Container:

@@ -27,7 +27,8 @@ CHUNK = 1000
 """Records asked of the client at once; between two chunks the bytes so far are looked at."""
 PATIENCE = 60.0
 """Seconds without any record of the range after which reading is given up."""
-WAIT = 0.5
+WAIT = 0.1
+"""Seconds the client waits for a chunk to be full."""
 _GROUP_ERRORS = frozenset(
     {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.COORDINATOR_NOT_AVAILABLE}
 )
@@ -168,10 +169,11 @@ class RangeReader:
         left = [span for span in spans if len(span)]
         self._ends = {span.partition: span.end for span in left}
         self._next = {span.partition: span.start for span in left}
+        places = [TopicPartition(self.topic, span.partition, span.start) for span in left]
         with _asking(f"reading {self.topic}"):
-            self._consumer.assign(
-                [TopicPartition(self.topic, span.partition, span.start) for span in left]
-            )
+            self._consumer.assign(places)
+            # The client remembers the pause of an earlier range.
+            self._consumer.resume(places)
         while self._ends:
             if messages := self._gather():
                 yield to_batch(self.topic, self._clock.now(), messages)
