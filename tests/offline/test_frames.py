@@ -99,5 +99,5 @@ def test_a_frame_of_bad_rows_has_only_verdicts(
 
 def test_columns_that_are_neither_are_named(path: WorkerPath) -> None:
     """With what is missing."""
-    with pytest.raises(FileFault, match="no column value.*lacks flight_id"):
+    with pytest.raises(FileFault, match=r"no column value.*lacks flight_id"):
         FrameReader(path, ["carrier", "label"])
