@@ -14,7 +14,7 @@ from benchmarks import swaps
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
-from benchmarks.shadow import shadow
+from benchmarks.shadow import in_batches, shadow
 from benchmarks.shadow import table as shadow_table
 from benchmarks.stages import stages
 from benchmarks.versions import table, versions
@@ -51,7 +51,8 @@ def main() -> None:
             mixed += swaps.table(swaps.swaps(kafka, Path(folder)))
         say("a challenger beside the champion")
         with tempfile.TemporaryDirectory() as folder:
-            mixed += shadow_table(shadow(kafka, Path(folder)), spent["predict"])
+            beside = shadow(kafka, Path(folder))
+        mixed += shadow_table(beside, in_batches(kafka, values), spent["predict"])
     options.out.write_text(document(figures, delays, spent, mixed))
     say(f"wrote {options.out}")
 

@@ -150,6 +150,14 @@ def run(
         raise typer.Exit(int(run_many(topology, worker, processes)))
 
 
+@app.command(epilog="Example: workers errors > docs/errors.md")
+def errors() -> None:
+    """Print what can go wrong and what becomes of it: codes of dead letters, exit codes, errors."""
+    from workers.governance.documents.errors import errors_page
+
+    print(errors_page(), end="")
+
+
 @app.command(epilog="Example: workers schema > docs/topology.schema.json")
 def schema(
     *,

@@ -15,6 +15,8 @@ WorkersError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
@@ -43,6 +45,134 @@ class Verdict(StrEnum):
     MODEL = "model"
     OUTPUT = "output"
     CRASH = "crash"
+    PARKED = "parked"
+
+
+class Code(StrEnum):
+    """Why exactly: the header `__workers.code` of a dead letter. Closed, and never renamed."""
+
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    HEADERS_UNREADABLE = "headers_unreadable"
+    UNFRAMED = "unframed"
+    SCHEMA_HEADER = "schema_header"
+    TOMBSTONE = "tombstone"
+    MALFORMED = "malformed"
+    REFUSED_BY_DECODER = "refused_by_decoder"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    OTHER_SUBJECT = "other_subject"
+    UNRESOLVABLE = "unresolvable"
+    FEATURE_MISSING = "missing"
+    FEATURE_RANGE = "range"
+    FEATURE_EXPRESSION = "expression"
+    RULE = "rule"
+    MODEL_FAILED = "model_failed"
+    OUTPUT_TOO_LARGE = "output_too_large"
+    REFUSED_BY_BROKER = "refused_by_broker"
+    PROCESS_ENDED = "process_ended"
+    BEHIND = "behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What a code says: `passing` ones may be gone at the next try, the others never are."""
+
+    verdict: Verdict
+    means: str
+    remedy: str
+    passing: bool = False
+
+
+CAUSES: Mapping[Code, Cause] = {
+    Code.PAYLOAD_TOO_LARGE: Cause(
+        Verdict.DECODE,
+        "the value is over `limits.max_payload_bytes`",
+        "the producer sends less, or the limit is raised",
+    ),
+    Code.HEADERS_UNREADABLE: Cause(
+        Verdict.DECODE,
+        "the name of a header is not UTF-8: the client library cannot return the headers",
+        "the producer names its headers in UTF-8",
+    ),
+    Code.UNFRAMED: Cause(
+        Verdict.DECODE,
+        "neither a schema id before the datum nor one in a header",
+        "the producer uses a serialiser with a registry",
+    ),
+    Code.SCHEMA_HEADER: Cause(
+        Verdict.DECODE, "the header with the schema id is malformed or there twice", "the producer"
+    ),
+    Code.TOMBSTONE: Cause(
+        Verdict.DECODE, "no value, and `tombstones: dead_letter`", "none, or `tombstones: forward`"
+    ),
+    Code.MALFORMED: Cause(
+        Verdict.DECODE,
+        "the bytes are not what the schema says; the text names field and byte",
+        "the producer; a transform may repair what was written",
+    ),
+    Code.REFUSED_BY_DECODER: Cause(
+        Verdict.DECODE, "a decoder refuses bytes that look well", "report it: it is a fault of ours"
+    ),
+    Code.UNKNOWN_SCHEMA: Cause(
+        Verdict.CONTRACT,
+        "the schema id is in no contract, and the registry denied it twice",
+        "release the version, then replay",
+        passing=True,
+    ),
+    Code.OTHER_SUBJECT: Cause(
+        Verdict.CONTRACT,
+        "the schema belongs to another subject",
+        "the producer writes to another topic, or the contract gets that version",
+    ),
+    Code.UNRESOLVABLE: Cause(
+        Verdict.CONTRACT,
+        "the version cannot be read as the one that the model is built for; the text says why",
+        "a compatible version, or a model that is built for this one; then replay",
+    ),
+    Code.FEATURE_MISSING: Cause(
+        Verdict.FEATURE,
+        "a feature that may not be missing is null",
+        "the producer fills it, or the feature gets another rule",
+    ),
+    Code.FEATURE_RANGE: Cause(
+        Verdict.FEATURE,
+        "a feature is infinite or outside the range that the bundle declares",
+        "the producer, or a bundle with a wider range",
+    ),
+    Code.FEATURE_EXPRESSION: Cause(
+        Verdict.FEATURE,
+        "a feature's expression cannot be computed for this record",
+        "a bundle whose expression can",
+    ),
+    Code.RULE: Cause(
+        Verdict.FEATURE, "a rule cannot be computed for this record", "a rule that can"
+    ),
+    Code.MODEL_FAILED: Cause(
+        Verdict.MODEL,
+        "no usable score, and `on_model_failure: dead_letter`",
+        "roll the model back, then replay",
+        passing=True,
+    ),
+    Code.OUTPUT_TOO_LARGE: Cause(
+        Verdict.OUTPUT,
+        "the enriched event would be over `output.max_message_bytes`",
+        "raise the topic's and the worker's limit, then replay",
+    ),
+    Code.REFUSED_BY_BROKER: Cause(
+        Verdict.OUTPUT,
+        "the broker refuses the enriched event for good",
+        "the topic's settings, then replay",
+    ),
+    Code.PROCESS_ENDED: Cause(
+        Verdict.CRASH,
+        "it ended the process twice, alone: killed, crashed, or out of memory or time",
+        "probe it in a sandbox, report it",
+    ),
+    Code.BEHIND: Cause(
+        Verdict.PARKED,
+        "a record of the same key before it is a dead letter, and `sequence: key`",
+        "replay the key's dead letters in their order",
+    ),
+}
 
 
 class WorkersError(Exception):
@@ -52,13 +182,13 @@ class WorkersError(Exception):
 class Reject(WorkersError):
     """This record cannot be enriched: write it to the dead-letter topic, go on with the others.
 
-    `code` is stable and of low cardinality; the text never holds a payload.
+    The text never holds a payload.
     """
 
-    def __init__(self, verdict: Verdict, code: str, text: str) -> None:
+    def __init__(self, code: Code, text: str) -> None:
         super().__init__(text)
-        self.verdict = verdict
         self.code = code
+        self.verdict = CAUSES[code].verdict
 
 
 class Retry(WorkersError):

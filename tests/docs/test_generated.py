@@ -29,3 +29,11 @@ def test_the_committed_classes_are_fresh(monkeypatch: pytest.MonkeyPatch) -> Non
         f"renew with: workers contracts codegen flights.enriched-value --output {committed.name}"
     )
     assert done.stdout == committed.read_text(), renew
+
+
+def test_the_committed_page_of_errors_is_fresh() -> None:
+    """As `workers errors` prints it."""
+    done = CliRunner().invoke(app, ["errors"])
+
+    renew = "renew with: workers errors > docs/errors.md"
+    assert done.stdout == (ROOT / "docs" / "errors.md").read_text(), renew

@@ -230,8 +230,7 @@ def test_what_a_challenger_cannot_score_the_champion_does(
     policy = replace(POLICY, on_model_failure=OnModelFailure.HALT)
     enricher = Enricher(policy, contracts, Model(bundle))
     plain = enricher.enrich(keyed(values))
-    broken = Model(version(bundle, "2"))
-    broken._booster = BrokenBooster()  # type: ignore[assignment]
+    broken = Model(version(bundle, "2")).scored_by(BrokenBooster())
     with_canary(enricher, broken, 0.5)
 
     outcomes = enricher.enrich(keyed(values))
@@ -346,8 +345,7 @@ def test_one_of_two_models_bypassed_or_failing_leaves_the_other(
     doubled: Catalogue, bundle: Bundle, values: list[bytes]
 ) -> None:
     """Each block has its own bypass and its own fallback."""
-    broken = Model(version(bundle, "7", name="other"))
-    broken._booster = BrokenBooster()  # type: ignore[assignment]
+    broken = Model(version(bundle, "7", name="other")).scored_by(BrokenBooster())
     enricher = Enricher(TWO, doubled, Model(bundle), broken)
     enricher.serve([Serving(enricher.model, "an incident"), enricher.servings[1]])
 

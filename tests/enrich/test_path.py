@@ -164,8 +164,7 @@ def test_a_failing_model_follows_the_policy(
     contracts: Catalogue, bundle: Bundle, flights: list[bytes], policy: OnModelFailure
 ) -> None:
     """Fallback decision with its cause, dead letters, or a halt."""
-    model = Model(bundle)
-    model._booster = BrokenBooster()  # type: ignore[assignment]
+    model = Model(bundle).scored_by(BrokenBooster())
     enricher = Enricher(replace(POLICY, on_model_failure=policy), contracts, model)
     values = [frame(1) + datum for datum in flights[:3]]
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from workers.enrich.batch import Batch, Outcomes, Rejection
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 from workers.stream.breaker import Breaker
 from workers.stream.journal import Journal
 from workers.topology import BreakerSettings
 
-GOOD, BAD, OTHER = "good", "bad", "other"
+GOOD, BAD, OTHER = "good", "malformed", "unframed"
 
 
 class Hands:
@@ -66,7 +66,7 @@ class Rig:
             batch.offsets.append(self.next.get(partition, 0))
             self.next[partition] = batch.offsets[-1] + 1
             if kind is not GOOD:
-                reject = Reject(Verdict.DECODE, kind, "a text")
+                reject = Reject(Code(kind), "a text")
                 rejected[row] = Rejection(reject, "decode")
         enriched: dict[int, bytes | None] = {
             row: b"" for row in range(len(batch)) if row not in rejected
@@ -90,7 +90,7 @@ def test_dead_letters_in_a_row_with_one_cause_hold_their_partition_alone() -> No
     assert rig.hands.held.keys() == {0}
     offset, why = rig.hands.held[0]
     assert offset == 3
-    assert why == "breaker: over 3 dead letters in a row with decode:bad; tried again in 30 s"
+    assert why == "breaker: over 3 dead letters in a row with decode:malformed; tried again in 30 s"
 
 
 def test_another_cause_or_a_good_record_begins_anew() -> None:
@@ -115,7 +115,7 @@ def test_the_share_is_of_a_whole_window() -> None:
     """Every second record fails, each time for another reason: held when the window is full."""
     rig = Rig(share=0.4, window=20, consecutive=1000)
 
-    went = rig.batch(*[(0, GOOD if row % 2 else f"cause {row}") for row in range(60)])
+    went = rig.batch(*[(0, GOOD if row % 2 else list(Code)[row % 9]) for row in range(60)])
 
     assert len(went) == 20
     assert "over 40% of 20 records" in rig.hands.held[0][1]

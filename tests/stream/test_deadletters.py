@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workers.contracts.framing import Header
 from workers.enrich.batch import Batch, Rejection
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 from workers.stream.deadletters import HEADER_BUDGET, Origin, dead_letter
 from workers.stream.records import record_bytes
 
@@ -45,7 +45,7 @@ def test_a_dead_letter_fits_and_says_where_and_why(
     """Untouched where it fits; else the coordinates, the verdict, sizes and digests are left."""
     topic = "t" * 249
     batch = Batch(topic, 5, [key], [value], [original], [2**31 - 1], [2**62], [(1, 7)])
-    rejection = Rejection(Reject(Verdict.DECODE, "malformed", text), "decode", 2**32 - 1, "9" * 64)
+    rejection = Rejection(Reject(Code.MALFORMED, text), "decode", 2**32 - 1, "9" * 64)
 
     record = dead_letter(origin(limit), batch, 0, rejection, 3)
 

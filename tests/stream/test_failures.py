@@ -7,8 +7,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from workers.errors import ClientHalt, Fenced, Halt, Retry
 from workers.stream.failures import (
-    _TABLE,
     CODES,
+    MEANINGS,
     Meaning,
     Moved,
     Refused,
@@ -21,7 +21,7 @@ from workers.stream.failures import (
 
 def test_every_code_is_in_the_table_once() -> None:
     """A new client version that names a new code fails here, not in production."""
-    listed = [name for names in _TABLE.values() for name in names.split()]
+    listed = [name for names in MEANINGS.values() for name in names.split()]
 
     assert sorted(listed) == sorted(CODES.values())
     assert len(CODES) > 180

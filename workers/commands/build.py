@@ -61,7 +61,9 @@ def build(
         warning = "" if count else ": no event of the file reaches it"
         table.add_row(f"decision {decision}", f"{count:,}{warning}")
     table.add_row("golden rows", f"{len(made.bundle.golden.rows)}, reproduced")
-    table.add_row("written to", escape(f"{store.place}: {said.name} {said.version}"))
+    place = Path(store.place)
+    near = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else store.place
+    table.add_row("written to", escape(f"{near}/{said.name}/{said.version}"))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 

@@ -38,7 +38,7 @@ from workers.contracts.columns import (
 )
 from workers.contracts.schema import Node, Schema
 from workers.contracts.strict import Malformed, check
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 
 GUARD_FIELD = "workers_guard_of_this_process"
 Rows = list[int]
@@ -165,11 +165,9 @@ class Decoder:
         try:
             check(self.schema.root, guarded[: -len(_GUARD)])
         except Malformed as malformed:
-            return Reject(Verdict.DECODE, "malformed", str(malformed))
+            return Reject(Code.MALFORMED, str(malformed))
         # The strict walk found nothing: say which decoder refused, never what the payload holds.
-        return Reject(
-            Verdict.DECODE, "refused_by_decoder", f"the columnar decoder: {type(error).__name__}"
-        )
+        return Reject(Code.REFUSED_BY_DECODER, f"the columnar decoder: {type(error).__name__}")
 
     def _decode_records(self, datums: Sequence[bytes]) -> Decoded:
         rejections: dict[int, Reject] = {}
@@ -180,7 +178,7 @@ class Decoder:
                 events.append(self.read_one(datum))
                 rows.append(row)
             except Malformed as error:
-                rejections[row] = Reject(Verdict.DECODE, "malformed", str(error))
+                rejections[row] = Reject(Code.MALFORMED, str(error))
         arrays = [
             pa.array([arrow_value(event[name], node) for event in events], self._record_types[name])
             for _, name, node in self._columns

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 
 HEADER = "__value_schema_id"
 PREFIX = 5
@@ -43,13 +43,12 @@ def locate(value: bytes, headers: Sequence[Header] | None) -> tuple[SchemaKey, i
 def _from_header(found: list[bytes | None]) -> SchemaKey:
     content = found[0]
     if len(found) > 1 or content is None:
-        raise Reject(Verdict.DECODE, "schema_header", f"header {HEADER}: empty, or given twice")
+        raise Reject(Code.SCHEMA_HEADER, f"header {HEADER}: empty, or given twice")
     if len(content) == 17 and content[0] == 1:
         return content[1:]
     if len(content) == PREFIX and content[0] == 0:
         return int.from_bytes(content[1:], "big")
     raise Reject(
-        Verdict.DECODE,
-        "schema_header",
+        Code.SCHEMA_HEADER,
         f"header {HEADER}: {len(content)} bytes that are neither 0x00 + id nor 0x01 + GUID",
     )

@@ -22,7 +22,7 @@ from workers.contracts.columns import arrow_type, arrow_value, is_mixed
 from workers.contracts.defaults import with_python_defaults, without_logical_types
 from workers.contracts.schema import Node, Schema
 from workers.contracts.strict import Malformed, check
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 
 _PROMOTED = {
     ("int", "long"),
@@ -151,14 +151,14 @@ class Resolver:
         try:
             check(self._root, datum)
         except Malformed as error:
-            raise Reject(Verdict.DECODE, "malformed", str(error)) from error
+            raise Reject(Code.MALFORMED, str(error)) from error
         try:
             stream = io.BytesIO(datum)
             return dict(fastavro.schemaless_reader(stream, self._writer, self._reader))
         except Exception as error:
             # fastavro's text holds values of the record.
             text = f"the record cannot be read as the newer version: {type(error).__name__}"
-            raise Reject(Verdict.CONTRACT, "unresolvable", text) from error
+            raise Reject(Code.UNRESOLVABLE, text) from error
 
     def rewrite(self, datum: bytes) -> bytes:
         """The datum as the reader's version would have written it.
@@ -171,7 +171,7 @@ class Resolver:
             fastavro.schemaless_writer(stream, self._reader, event)
         except Exception as error:
             text = f"the record cannot be written as the newer version: {type(error).__name__}"
-            raise Reject(Verdict.CONTRACT, "unresolvable", text) from error
+            raise Reject(Code.UNRESOLVABLE, text) from error
         return stream.getvalue()
 
 

@@ -12,7 +12,7 @@ from workers.contracts.schema import Schema
 from workers.enrich.policy import Policy
 from workers.enrich.seat import Seat
 from workers.enrich.versions import Version
-from workers.errors import ContractError, ModelError, Reject, Verdict
+from workers.errors import Code, ContractError, ModelError, Reject
 from workers.models.model import Model
 
 
@@ -66,7 +66,7 @@ class Binding:
                 )
             except Unresolvable as why:
                 text = f"{source} cannot be read as {why}"
-                reject = Reject(Verdict.CONTRACT, "unresolvable", text)
+                reject = Reject(Code.UNRESOLVABLE, text)
                 self.refused |= dict.fromkeys(source.keys, reject)
                 continue
             output, reader = outputs[target], readers[self.built]
@@ -82,11 +82,9 @@ class Binding:
         shown = key if isinstance(key, int) else key.hex()
         found = self.contracts.find(key)
         if found is None:
-            return Reject(
-                Verdict.CONTRACT, "unknown_schema", f"schema id {shown} is in no contract"
-            )
+            return Reject(Code.UNKNOWN_SCHEMA, f"schema id {shown} is in no contract")
         text = f"schema id {shown} is {found.subject}, not {self._policy.input_subject}"
-        return Reject(Verdict.CONTRACT, "other_subject", text)
+        return Reject(Code.OTHER_SUBJECT, text)
 
     def __str__(self) -> str:
         """Every input version and what becomes of it, a line each."""

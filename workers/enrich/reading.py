@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from workers.enrich.rules import Places
 from workers.enrich.versions import Version
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Rows:
             reader = version.readers.get(built)
             if reader is None:
                 text = f"{version.source} cannot be read as version {built}"
-                reject = Reject(Verdict.CONTRACT, "unresolvable", text)
+                reject = Reject(Code.UNRESOLVABLE, text)
                 rejections |= dict.fromkeys(group, reject)
                 continue
             decoded = reader.decode([self.datums[place] for place in group])

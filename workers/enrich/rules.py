@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workers.errors import ModelError, Reject, Verdict
+from workers.errors import Code, ModelError, Reject
 from workers.models.expressions import Expressions, parse_expression
 from workers.topology import Rule
 
@@ -63,7 +63,7 @@ class Rules:
         true = np.nan_to_num(truths) != 0
         found = np.where(true.any(axis=1), true.argmax(axis=1), -1)
         rejections = {
-            row: Reject(Verdict.FEATURE, "rule", f"a rule cannot be computed: {why}")
+            row: Reject(Code.RULE, f"a rule cannot be computed: {why}")
             for row, why in failed.items()
         }
         return found, rejections

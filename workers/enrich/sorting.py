@@ -10,7 +10,7 @@ from workers.enrich.batch import Batch, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import Policy
 from workers.enrich.versions import Version
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 from workers.topology import Tombstones, Unframed
 
 
@@ -108,7 +108,7 @@ class Sorter:
         return prefix if prefix in self._prefixes else None
 
     def _unlocated(self, row: int, reject: Reject, ledger: Ledger) -> None:
-        if reject.code == "unframed" and self._policy.unframed is Unframed.DROP:
+        if reject.code is Code.UNFRAMED and self._policy.unframed is Unframed.DROP:
             ledger.dropped.add(row)
         else:
             ledger.reject(row, reject, "frame")
@@ -117,14 +117,14 @@ class Sorter:
         limit = self._policy.max_payload
         if len(value) > limit:
             text = f"{len(value)} bytes, more than limits.max_payload_bytes {limit}"
-            raise Reject(Verdict.DECODE, "payload_too_large", text)
+            raise Reject(Code.PAYLOAD_TOO_LARGE, text)
         if row in batch.unreadable:
             text = "a header key is not UTF-8: the client library cannot return the headers"
-            raise Reject(Verdict.DECODE, "headers_unreadable", text)
+            raise Reject(Code.HEADERS_UNREADABLE, text)
         located = locate(value, batch.headers[row])
         if located is None:
             text = "neither a schema id before the datum nor one in a header"
-            raise Reject(Verdict.DECODE, "unframed", text)
+            raise Reject(Code.UNFRAMED, text)
         return located
 
     def _tombstone(self, row: int, ledger: Ledger) -> None:
@@ -134,7 +134,7 @@ class Sorter:
             case Tombstones.DROP:
                 ledger.dropped.add(row)
             case Tombstones.DEAD_LETTER:
-                reject = Reject(Verdict.DECODE, "tombstone", "a record without a value")
+                reject = Reject(Code.TOMBSTONE, "a record without a value")
                 ledger.reject(row, reject, "frame")
 
     def _unknown(self, key: SchemaKey, rows: list[int], ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workers.errors import ModelError, Reject, Verdict
+from workers.errors import Code, ModelError, Reject
 from workers.models.booster import Matrix
 from workers.models.bundle import Feature, FeatureType
 from workers.models.expressions import Expressions, parse_expression
@@ -66,7 +66,7 @@ class Features:
         """The matrix of a batch; a row that cannot be computed is rejected alone."""
         matrix, failed = self._expressions.compute(table)
         rejections = {
-            row: Reject(Verdict.FEATURE, "expression", f"a feature expression failed: {why}")
+            row: Reject(Code.FEATURE_EXPRESSION, f"a feature expression failed: {why}")
             for row, why in failed.items()
         }
         for column, feature in enumerate(self.ordered):
@@ -105,10 +105,10 @@ def _hold(feature: Feature, column: npt.NDArray[np.float64], out: dict[int, Reje
     elif feature.missing == "reject":
         for row in np.flatnonzero(missing).tolist():
             text = f"feature {feature.name} is missing"
-            out.setdefault(row, Reject(Verdict.FEATURE, "missing", text))
+            out.setdefault(row, Reject(Code.FEATURE_MISSING, text))
     wrong = np.isinf(column)
     if feature.range is not None:
         wrong |= (column < feature.range[0]) | (column > feature.range[1])
     for row in np.flatnonzero(wrong).tolist():
         text = f"feature {feature.name} is outside {feature.range or 'the finite numbers'}"
-        out.setdefault(row, Reject(Verdict.FEATURE, "range", text))
+        out.setdefault(row, Reject(Code.FEATURE_RANGE, text))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from workers.errors import ModelError, Reject, Verdict
+from workers.errors import Code, ModelError, Reject
 from workers.models.booster import Booster, Matrix, Scorer
 from workers.models.bundle import Bundle, Calibration, Isotonic, Manifest, Platt, Reasons
 from workers.models.features import Features
@@ -147,4 +147,4 @@ def _groups(reasons: Reasons | None, features: Sequence[str]) -> tuple[list[str]
 
 def model_rejection(why: str) -> Reject:
     """The verdict of a row whose model failed, where the policy is to dead-letter it."""
-    return Reject(Verdict.MODEL, "model_failed", why)
+    return Reject(Code.MODEL_FAILED, why)

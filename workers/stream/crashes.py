@@ -22,7 +22,7 @@ from typing import Any
 
 from workers.enrich.batch import Batch, Outcomes, Rejection
 from workers.enrich.policy import Effort
-from workers.errors import ClientHalt, Reject, Verdict
+from workers.errors import ClientHalt, Code, Reject
 from workers.stream.journal import Event, Journal
 
 ALONE = 2
@@ -130,7 +130,7 @@ class CrashGuard:
         text = (
             f"it ended the process {ALONE} times, alone: killed, crashed, or out of memory or time"
         )
-        rejection = Rejection(Reject(Verdict.CRASH, "process_ended", text), "crash")
+        rejection = Rejection(Reject(Code.PROCESS_ENDED, text), "crash")
         rows = enumerate(zip(batch.partitions, batch.offsets, strict=True))
         return {
             row: rejection

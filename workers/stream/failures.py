@@ -7,7 +7,7 @@ not understood (INTRODUCTION.md, "Transactional Producer / Error handling").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -57,7 +57,7 @@ _ERRORS: dict[Meaning, type[Retry | Halt]] = {
     Meaning.FENCED: Fenced,
     Meaning.HALT: ClientHalt,
 }
-_TABLE: dict[Meaning, str] = {
+MEANINGS: Mapping[Meaning, str] = {
     Meaning.UNWELL: """
         BROKER_NOT_AVAILABLE CONCURRENT_TRANSACTIONS COORDINATOR_LOAD_IN_PROGRESS
         COORDINATOR_NOT_AVAILABLE ELECTION_NOT_NEEDED ELIGIBLE_LEADERS_NOT_AVAILABLE
@@ -120,8 +120,9 @@ _TABLE: dict[Meaning, str] = {
         _UNSUPPORTED_FEATURE _VALUE_DESERIALIZATION _VALUE_SERIALIZATION
     """,
 }
+"""Names of codes by what they mean, each once."""
 
-_BY_NAME = {name: meaning for meaning, names in _TABLE.items() for name in names.split()}
+_BY_NAME = {name: meaning for meaning, names in MEANINGS.items() for name in names.split()}
 _REMEDY = {
     "GROUP_AUTHORIZATION_FAILED": "allow READ on the consumer group",
     "TRANSACTIONAL_ID_AUTHORIZATION_FAILED": "allow WRITE and DESCRIBE on the transactional id",

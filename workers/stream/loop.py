@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from workers.enrich.batch import Batch, Outcomes
 from workers.enrich.policy import Effort
-from workers.errors import Reject, Retry, Verdict
+from workers.errors import Code, Reject, Retry
 from workers.stream.breaker import Breaker
 from workers.stream.caution import CautionState
 from workers.stream.clock import Clock
@@ -296,7 +296,7 @@ class Loop:
                 self._caution.end()
                 return
             else:
-                reject = Reject(Verdict.OUTPUT, "refused_by_broker", str(unwell))
+                reject = Reject(Code.REFUSED_BY_BROKER, str(unwell))
                 self._caution.refused[batch.partitions[0], batch.offsets[0]] = reject
             self._caution.narrow(batch)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from workers.contracts.framing import HEADER
 from workers.enrich.batch import Outcomes, Rejection
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 from workers.stream.deadletters import Origin, dead_letter
 from workers.stream.records import Record, header_bytes
 from workers.topology import HeaderPolicy, Partitioning, Worker
@@ -29,7 +29,7 @@ def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
     if not over:
         return outcomes
     text = f"the enriched event would be over output.max_message_bytes {limit}"
-    reject = Reject(Verdict.OUTPUT, "output_too_large", text)
+    reject = Reject(Code.OUTPUT_TOO_LARGE, text)
     return refused(outcomes, dict.fromkeys(over, reject))
 
 

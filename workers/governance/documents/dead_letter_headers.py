@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.enrich.batch import Batch, Rejection
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject, Verdict
 from workers.stream.deadletters import CONNECT, OURS, Origin, dead_letter
 
 _MEANING = {
@@ -49,8 +49,13 @@ VERDICTS = {
         "the owner of the model",
     ),
     Verdict.OUTPUT: ("The enriched event could not be written.", "the operator of the worker"),
+    Verdict.CRASH: ("The record ended the process twice, alone.", "the operator of the worker"),
+    Verdict.PARKED: (
+        "A record of the same key before it is a dead letter, and order is kept.",
+        "the operator of the worker",
+    ),
 }
-"""What each means, and who can mend it. `crash` has no code path yet and is not promised."""
+"""What each means, and who can mend it."""
 
 
 def dead_letter_headers() -> dict[str, str]:
@@ -68,7 +73,7 @@ def dead_letter_headers() -> dict[str, str]:
         offsets=[0],
         timestamps=[(1, 0)],
     )
-    rejection = Rejection(Reject(Verdict.DECODE, "", ""), "", schema_id=0, model_version="")
+    rejection = Rejection(Reject(Code.MALFORMED, ""), "", schema_id=0, model_version="")
     found: dict[str, str] = {}
     for limit in (1_000_000, 0):
         origin = Origin(topic="", worker="", instance="", build="", model="", limit=limit)
