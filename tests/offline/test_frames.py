@@ -92,7 +92,7 @@ def test_a_frame_of_bad_rows_has_only_verdicts(
     found = through(path, rows)
 
     assert [(r["verdict"], r["code"], r["score"]) for r in found] == [
-        ("decode", "not_an_event", None)
+        ("decode", "malformed", None)
     ] * 2
     assert through(path, rows.slice(0, 0)) == []
 

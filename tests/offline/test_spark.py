@@ -174,9 +174,9 @@ def test_columns_of_the_contract_are_scored_and_each_process_loads_once(
     assert len(rows) == len(by_id) == len(events)
     bad = [by_id[events[number]["flight_id"]] for number in (7, 8, 9)]
     assert [(row["verdict"], row["code"], row["value"]) for row in bad] == [
-        ("decode", "not_an_event", None),
+        ("decode", "malformed", None),
         ("feature", "range", None),
-        ("decode", "not_an_event", None),
+        ("decode", "malformed", None),
     ]
     assert "SFO" not in bad[0]["text"]
     scores = outcome_scores(enricher, batch(without_seats(contracts, flights)))

@@ -118,8 +118,8 @@ def _counts(tally: TallyState) -> dict[str, object]:
         "enriched": tally.enriched,
         "tombstones": tally.tombstones,
         "dropped": tally.dropped,
-        "rejected": dict(tally.rejected),
-        "decisions": dict(tally.decisions),
+        "rejected": dict(sorted(tally.rejected.items())),
+        "decisions": dict(sorted(tally.decisions.items())),
     }
 
 

@@ -15,7 +15,7 @@ from workers.contracts.derive import BLOCK_FIELD
 from workers.contracts.framing import PREFIX
 from workers.contracts.schema import Schema
 from workers.enrich.batch import Batch, HeaderList, Outcomes
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 from workers.offline.events import FileFault, datum_of
 from workers.offline.path import WorkerPath
 
@@ -135,7 +135,7 @@ class FrameReader:
                 values.append(prefix + datum_of(event, schema))
             except Exception as error:  # noqa: BLE001  the Avro library raises many kinds
                 values.append(None)
-                refused[row] = Reject(Verdict.DECODE, "not_an_event", _why(error, schema))
+                refused[row] = Reject(Code.MALFORMED, _why(error, schema))
         return values, refused
 
 

@@ -29,9 +29,6 @@ PATIENCE = 60.0
 """Seconds without any record of the range after which reading is given up."""
 WAIT = 0.1
 """Seconds the client waits for a chunk to be full."""
-_GROUP_ERRORS = frozenset(
-    {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.COORDINATOR_NOT_AVAILABLE}
-)
 
 
 class Edge(StrEnum):
@@ -229,7 +226,7 @@ class RangeReader:
             self._consumer.pause([TopicPartition(self.topic, partition)])
 
     def _on_error(self, error: KafkaError, partition: int | None) -> None:
-        if error.code() in _GROUP_ERRORS:
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             # The client looks for the coordinator of a group that we never join.
             return
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._next:
