@@ -19,6 +19,7 @@ from workers.enrich.path import Enricher
 from workers.enrich.policy import Policy
 from workers.errors import (
     ClientHalt,
+    Halt,
     ModelError,
     TopologyError,
 )
@@ -36,6 +37,7 @@ from workers.models.shadow.process import COMMAND
 from workers.models.shadow.shadow import Shadow
 from workers.models.store import Alias, Store
 from workers.models.verify import verify
+from workers.offline.path import WorkerPath
 from workers.operate.look import connect
 from workers.stream.breaker import Breaker
 from workers.stream.clients import (
@@ -44,6 +46,7 @@ from workers.stream.clients import (
     consumer_config,
     instance_name,
     producer_config,
+    range_config,
 )
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
@@ -58,6 +61,7 @@ from workers.stream.publish import (
     TransactionalPublisher,
     nowhere,
 )
+from workers.stream.ranges import RangeReader
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
 from workers.stream.shadowing import ComparisonProducer, Shadowing
@@ -121,7 +125,26 @@ def build_enricher(topology: Topology, worker: Worker) -> Enricher:
     """
     resolver = contracts_of(topology, worker)
     resolver.close()
-    contracts = resolver.catalogue
+    return _enricher(topology, worker, resolver.catalogue)
+
+
+def build_path(topology: Topology, worker: Worker) -> WorkerPath:
+    """The path of a worker for whole batches, without its stream. The caller closes it.
+
+    Raises:
+        ContractError: as `build_enricher`.
+        ModelError: likewise.
+    """
+    resolver = contracts_of(topology, worker)
+    try:
+        enricher = _enricher(topology, worker, resolver.catalogue)
+    except Halt:
+        resolver.close()
+        raise
+    return WorkerPath(enricher, resolver, worker.output.max_message_bytes)
+
+
+def _enricher(topology: Topology, worker: Worker, contracts: Catalogue) -> Enricher:
     if worker.shadow is not None:
         comparison_contract(contracts, worker.shadow.subject)
     store = open_kept(topology.models, _cannot_keep)
@@ -271,6 +294,30 @@ def check_broker(broker: Broker, worker: Worker) -> None:
             f"output.partitioning is same, but {worker.output.topic} has {target} partitions and "
             f"{worker.input.topic} has {source}; add partitions, or write key"
         )
+
+
+def build_range_reader(
+    topology: Topology, worker: Worker, topic: str, clock: Clock | None = None
+) -> tuple[RangeReader, tuple[int, ...]]:
+    """What reads ranges of a topic with the worker's properties, and the topic's partitions.
+
+    The caller closes it.
+
+    Raises:
+        BrokerUnreachable: no broker answered within `broker.connect_timeout`.
+        ClientHalt: the broker or the client refuses us, or the topic is missing.
+    """
+    name, clock = f"{worker.name}.score", clock or SystemClock()
+    known = connect(topology.broker, name).metadata.topics
+    if topic not in known or known[topic].error is not None:
+        raise ClientHalt(f"the cluster has no topic {topic}, or does not show it to us")
+    log = ClientLog(Journal(clock, worker=worker.name), clock)
+    try:
+        consumer = Consumer({**range_config(topology.broker, worker), "logger": log})
+    except KafkaException as error:
+        raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+    reader = RangeReader(consumer, topic, worker.batch, clock)
+    return reader, tuple(sorted(known[topic].partitions))
 
 
 @dataclass(frozen=True, slots=True)

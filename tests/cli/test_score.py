@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,16 @@ from typer.testing import CliRunner
 from tests.conftest import ROOT
 from tests.enrich.test_evolution import events
 from tests.enrich.test_path import POLICY, batch
+from tests.traffic import broken, good
 from workers.cli import app
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.framing import frame
 from workers.enrich.path import Enricher
 from workers.models.bundle import Bundle
 from workers.models.model import Model
+from workers.testing import EmbeddedBroker, isolated, produce
+from workers.topology import Topology
+from workers.wiring import pick
 
 
 @pytest.fixture
@@ -114,3 +119,64 @@ def test_what_is_no_file_of_events_is_named_and_nothing_is_written(
     assert code != 0
     assert said in text
     assert not target.exists()
+
+
+def test_a_range_of_a_topic_is_scored(
+    tmp_path: Path,
+    embedded: EmbeddedBroker,
+    topology: Topology,
+    flights: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The counts say what became of it and where it began and ended."""
+    _, worker = isolated(topology, pick(topology, None), embedded, partitions=2)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", embedded.bootstrap_servers)
+    records = [*good(flights[:100]), *broken(flights[0])]
+    produce(
+        embedded.bootstrap_servers,
+        worker.input.topic,
+        [replace(record, partition=1) for record in records],
+    )
+    source, target = f"topic://{worker.input.topic}", tmp_path / "out.parquet"
+    place = ["--partition", "1", "--from", "10", "--to", "latest"]
+
+    code, text = workers(source, "flight-delays", *place, "--output", str(target))
+
+    assert code == 0, text
+    counts = json.loads(text)
+    assert (counts["events"], counts["enriched"]) == (90 + len(records) - 100, 90)
+    assert sum(counts["rejected"].values()) == len(records) - 100
+    assert counts["ranges"] == {"1": [10, len(records)]}
+    assert pq.read_table(target)["record_offset"].to_pylist() == [*range(10, 100)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["events.avro", "--from", "3"], "not a file"),
+        (["topic://flights", "--from", "noon"], "neither"),
+        (["topic://nowhere"], "no topic nowhere"),
+        (["{topic}", "--partition", "7"], "no partition 7"),
+        (["{topic}", "--to", "5"], "name it with --partition"),
+        (["{topic}", "--output", "out.csv"], ".avro and .parquet"),
+    ],
+)
+def test_what_is_no_range_is_named_and_nothing_is_written(
+    tmp_path: Path,
+    embedded: EmbeddedBroker,
+    topology: Topology,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+) -> None:
+    """Wrong usage, or what the cluster has not."""
+    _, worker = isolated(topology, pick(topology, None), embedded, partitions=2)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", embedded.bootstrap_servers)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    code, text = workers(*(a.format(topic=f"topic://{worker.input.topic}") for a in arguments))
+
+    assert code != 0
+    assert said in text
+    assert not list(tmp_path.iterdir())

@@ -24,10 +24,11 @@ from tests.conftest import ROOT
 from tests.traffic import good
 from workers.enrich.path import Enricher
 from workers.errors import ClientHalt, Halt
+from workers.stream.ranges import Edge
 from workers.testing import Driver, Reader, RealKafka, Sent, produce
 from workers.testing.kafka import LocalProcess
 from workers.topology import Topology, Worker, load
-from workers.wiring import check_broker, pick
+from workers.wiring import build_range_reader, check_broker, pick
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 PASSWORD = "only-for-this-test"  # noqa: S105  of a broker that lives as long as the test
@@ -192,6 +193,29 @@ def test_each_of_the_acls_is_needed(
         give(secured.bootstrap_servers, kept)
         with pytest.raises(ClientHalt, match="missing on the cluster"):
             check_broker(topology.broker, worker)
+
+
+def test_scoring_a_range_needs_no_right_but_to_read_the_topic(
+    secured: LocalProcess, admin: Path, ann: tuple[Topology, Worker], flights: list[bytes]
+) -> None:
+    """None on a group; without that one it ends and says so, now and while it reads."""
+    topology, worker = ann
+    servers = secured.bootstrap_servers
+    give(servers, [line for line in printed(admin) if "--topic flights " in f"{line} "])
+    produce(servers, "flights", good(flights[:300]))
+
+    reader, partitions = build_range_reader(topology, worker, "flights")
+    try:
+        spans = reader.spans(partitions, Edge.EARLIEST, Edge.LATEST)
+        read = sum(map(len, reader.read(spans)))
+        give(servers, [])
+        with pytest.raises(ClientHalt, match="TOPIC_AUTHORIZATION_FAILED"):
+            list(reader.read(spans))
+        with pytest.raises(ClientHalt, match="no topic flights, or does not show it to us"):
+            build_range_reader(topology, worker, "flights")
+    finally:
+        reader.close()
+    assert read == sum(map(len, spans)) >= 300
 
 
 def test_who_may_not_look_is_told_what_was_not_checked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,7 @@ def datums_of(file: Path, schema: Schema) -> Iterator[list[bytes]]:
     number = 0
     try:
         for event in _events(file, schema):
-            stream = io.BytesIO()
-            fastavro.schemaless_writer(stream, schema.parsed, event, strict_allow_default=True)
-            batch.append(stream.getvalue())
+            batch.append(datum_of(event, schema))
             number += 1
             if len(batch) == BATCH:
                 yield batch
@@ -45,6 +43,17 @@ def datums_of(file: Path, schema: Schema) -> Iterator[list[bytes]]:
         raise FileFault(f"{place}: not an event of {schema.full_name}: {error}") from error
     if batch:
         yield batch
+
+
+def datum_of(event: Mapping[str, Any], schema: Schema) -> bytes:
+    """The event as a bare datum of `schema`.
+
+    Raises:
+        ValueError: it does not fit; so do other errors of the Avro library.
+    """
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, schema.parsed, event, strict_allow_default=True)
+    return stream.getvalue()
 
 
 def _events(file: Path, schema: Schema) -> Iterator[dict[str, Any]]:
@@ -59,23 +68,3 @@ def _events(file: Path, schema: Schema) -> Iterator[dict[str, Any]]:
                     yield from table.to_pylist()
         case other:
             raise FileFault(f"{file}: {other or 'no ending'}: events come as .avro or .parquet")
-
-
-def write_container(file: Path, schema: Schema, values: Iterable[bytes]) -> int:
-    """Write bare datums of `schema` as an Avro container, whole or not at all; how many."""
-    count = 0
-
-    def events() -> Iterator[Any]:
-        nonlocal count
-        for value in values:
-            count += 1
-            yield fastavro.schemaless_reader(io.BytesIO(value), schema.parsed, None)
-
-    made = file.with_name(f".{file.name}.new")
-    try:
-        with made.open("wb") as opened:
-            fastavro.writer(opened, schema.parsed, events(), codec="deflate")
-        made.replace(file)
-    finally:
-        made.unlink(missing_ok=True)
-    return count

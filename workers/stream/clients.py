@@ -69,6 +69,30 @@ def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
     return {**session, **config, "partition.assignment.strategy": "cooperative-sticky"}
 
 
+def range_config(broker: Broker, worker: Worker) -> Config:
+    """A consumer that reads a range of a topic, joins no group and commits nothing."""
+    config = {
+        **worker.consumer,
+        **common(broker, f"{worker.name}.score"),
+        # The client wants a name. What may read the worker's input may use its group's; nobody
+        # subscribes, so nobody joins it.
+        "group.id": worker.group,
+        "allow.auto.create.topics": False,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # Every other value skips or repeats records in silence.
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "check.crcs": True,
+        # A range may end with offsets that hold no record: only this tells.
+        "enable.partition.eof": True,
+        "queued.max.messages.kbytes": max(1, worker.queues.consumer_bytes // 1024),
+    }
+    if worker.protocol is Protocol.CONSUMER:
+        config["group.protocol"] = "consumer"
+    return config
+
+
 def producer_config(broker: Broker, worker: Worker, slot: int) -> Config:
     """An idempotent producer that keeps order per key; transactional for exactly once."""
     config = {

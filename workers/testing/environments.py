@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 COMPLETE = ".complete"
@@ -23,21 +24,55 @@ def environment(name: str, packages: Sequence[str]) -> Path:
     Raises:
         NoEnvironment: neither uv nor pip could make it.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    home = cache / "enrichment-workers" / name
-    python = home / "bin" / "python"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f".{name}.lock").open("w") as lock:
-        # One process makes it, the others wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _home(name) as home:
+        python = home / "bin" / "python"
         if not (home / COMPLETE).exists():
             shutil.rmtree(home, ignore_errors=True)
             for command in _commands(home, python, packages):
-                done = subprocess.run(command, capture_output=True, check=False)
-                if done.returncode != 0:
-                    raise NoEnvironment(f"{' '.join(command)}: {done.stderr[-2000:].decode()}")
+                _run(command)
             (home / COMPLETE).touch()
     return python
+
+
+def locked_environment(name: str, project: Path, extra: str) -> Path:
+    """The interpreter of an environment with what a project's uv.lock has for one of its extras.
+
+    The project itself is not in it, nor are its development groups. Made once, and brought to the
+    lock each time.
+
+    Raises:
+        NoEnvironment: there is no uv, or it could not make it.
+    """
+    beside = Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if uv is None:
+        raise NoEnvironment("no uv, which reads uv.lock: `make setup` installs it")
+    with _home(name) as home:
+        command = [
+            uv, "sync", "--quiet", "--frozen", "--no-default-groups", "--no-install-project",
+            "--extra", extra, "--python", sys.executable, "--project", str(project),
+        ]  # fmt: skip
+        _run(command, UV_PROJECT_ENVIRONMENT=str(home))
+    return home / "bin" / "python"
+
+
+@contextmanager
+def _home(name: str) -> Iterator[Path]:
+    """Where it is; one process makes it, the others wait."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    home = cache / "enrichment-workers" / name
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield home
+
+
+def _run(command: Sequence[str], **variables: str) -> None:
+    done = subprocess.run(
+        command, capture_output=True, check=False, env={**os.environ, **variables}
+    )
+    if done.returncode != 0:
+        raise NoEnvironment(f"{' '.join(command)}: {done.stderr[-2000:].decode()}")
 
 
 def _commands(home: Path, python: Path, packages: Sequence[str]) -> list[list[str]]:
