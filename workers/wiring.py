@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -11,6 +11,7 @@ from workers import __version__
 from workers.contracts.catalogue import Catalogue, Registered
 from workers.contracts.comparison import comparison_contract
 from workers.contracts.derive import BLOCK_FIELD
+from workers.contracts.framing import Header
 from workers.contracts.notes import unnoted
 from workers.contracts.opening import open_contracts
 from workers.contracts.resolver import Resolver
@@ -21,6 +22,7 @@ from workers.errors import (
     ClientHalt,
     Halt,
     ModelError,
+    Retry,
     TopologyError,
 )
 from workers.models.bundle import Bundle
@@ -358,6 +360,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         build=__version__,
         model=worker.model.name,
         limit=worker.dead_letter.max_message_bytes,
+        seal=_seal(worker),
     )
 
     def guarded(watchdog: Watchdog) -> CrashGuard:
@@ -402,6 +405,29 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         at=at,
     )
     return Running(loop, journal, shadow)
+
+
+def _seal(worker: Worker) -> Callable[[bytes, str], tuple[bytes, Header]] | None:
+    """How values of dead letters are encrypted, where they are.
+
+    Raises:
+        ClientHalt: the key cannot be used.
+        Retry: it cannot be had now.
+    """
+    settings = worker.dead_letter.encryption
+    if settings is None:
+        return None
+    try:
+        # Imported here: `cryptography` is an extra.
+        from workers.stream.sealing import Sealer, keys_of
+    except ImportError as error:
+        raise TopologyError(
+            f"workers.{worker.name}.dead_letter.encryption needs the extra `encryption`: {error}"
+        ) from error
+    try:
+        return Sealer(keys_of(settings), settings.key_id).seal
+    except Retry as unwell:
+        raise ClientHalt(f"dead_letter.encryption: {unwell}") from unwell
 
 
 def _shadow(  # noqa: PLR0913  every part is given, by keyword

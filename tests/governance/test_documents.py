@@ -150,7 +150,7 @@ def test_a_dead_letter_page_explains_every_verdict_and_header() -> None:
     for verdict in VERDICTS:
         assert f"| `{verdict.value}` |" in text
     headers = re.findall(r"^\| `(__[a-z0-9._]+)` \|", text, re.MULTILINE)
-    assert len(headers) == len(set(headers)) == 26
+    assert len(headers) == len(set(headers)) == 27
     assert {"__connect.errors.offset", "__workers.code", "__workers.value.sha256"} <= set(headers)
 
 

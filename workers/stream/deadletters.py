@@ -8,6 +8,7 @@ name, for a record may have been dead-lettered before. Header values are UTF-8 t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from workers.contracts.framing import Header
@@ -16,6 +17,8 @@ from workers.stream.records import Record, record_bytes
 
 CONNECT = "__connect.errors."
 OURS = "__workers."
+SEALED = f"{OURS}sealed"
+"""Says how the value was encrypted, where it was; see `sealing`."""
 TEXT_LIMIT = 512
 """Characters of the reason. With it, what a dead letter adds stays under `HEADER_BUDGET`."""
 HEADER_BUDGET = 4096
@@ -25,7 +28,11 @@ _CONNECT_STAGE = {"feature": "TRANSFORMATION", "model": "TRANSFORMATION", "outpu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who writes the dead letters, and where to. `limit`: bytes a record may have."""
+    """Who writes the dead letters, and where to. `limit`: bytes a record may have.
+
+    `seal` encrypts a value, given with its place `topic:partition:offset`, into another and the
+    header that says how.
+    """
 
     topic: str
     worker: str
@@ -33,6 +40,7 @@ class Origin:
     build: str
     model: str
     limit: int
+    seal: Callable[[bytes, str], tuple[bytes, Header]] | None = None
 
 
 def dead_letter(
@@ -47,12 +55,18 @@ def dead_letter(
     key, value, original = batch.keys[row], batch.values[row], batch.headers[row] or []
     timestamp = batch.timestamps[row]
     short = _essential(origin, batch, row, rejection)
+    digest = _digest("value", value)
+    if origin.seal is not None and value is not None:
+        place = f"{batch.topic}:{batch.partitions[row]}:{batch.offsets[row]}"
+        value, how = origin.seal(value, place)
+        # A digest of what is secret and short can be guessed.
+        short, digest = [*short, how], digest[:1]
     full = [*short, *_detail(origin, batch, row, rejection, attempts)]
     for headers in ([*original, *full], [*original, *short]):
         record = (origin.topic, key, value, headers, timestamp[1], -1)
         if record_bytes(record) <= origin.limit:
             return record
-    pointer = [*full, *_digest("value", value)]
+    pointer = [*full, *digest]
     record = (origin.topic, key, None, [*original, *pointer], timestamp[1], -1)
     if record_bytes(record) <= origin.limit:
         return record

@@ -10,6 +10,7 @@ from workers.topology.deciding import (
     RuleSet,
 )
 from workers.topology.describe import describe
+from workers.topology.encryption import Encryption
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
@@ -33,6 +34,7 @@ __all__ = [
     "Broker",
     "Degrade",
     "Delivery",
+    "Encryption",
     "FirstStart",
     "HeaderPolicy",
     "Latency",

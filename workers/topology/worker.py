@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
+from workers.topology.encryption import Encryption
 from workers.topology.names import Subject, TopicName
 from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.rules import check_free_properties
@@ -104,6 +105,9 @@ class DeadLetterTopic(Part):
     )
     settings: TopicSettings = Field(
         default_factory=TopicSettings, description="What the topic should have."
+    )
+    encryption: Encryption | None = Field(
+        default=None, description="Encrypt values; needs the extra `encryption`."
     )
 
 

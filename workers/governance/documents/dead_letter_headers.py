@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workers.enrich.batch import Batch, Rejection
 from workers.errors import Code, Reject, Verdict
-from workers.stream.deadletters import CONNECT, OURS, Origin, dead_letter
+from workers.stream.deadletters import CONNECT, OURS, SEALED, Origin, dead_letter
 
 _MEANING = {
     f"{CONNECT}topic": "Topic of the failed record.",
@@ -30,6 +32,7 @@ _MEANING = {
     f"{OURS}model.version": "The model's version, where it got so far.",
     f"{OURS}value.bytes": "Size of a value that is left out.",
     f"{OURS}value.sha256": "Its SHA-256.",
+    SEALED: "The value is encrypted: key id, wrapped data key and nonce, as JSON.",
     f"{OURS}headers.dropped": "How many of the record's own headers are left out.",
     f"{OURS}key.bytes": "Size of a key that is left out.",
     f"{OURS}key.sha256": "Its SHA-256.",
@@ -61,7 +64,8 @@ VERDICTS = {
 def dead_letter_headers() -> dict[str, str]:
     """Header names in the order they are written, with what they mean.
 
-    Two dead letters are made to see them: a whole one, and one of which everything is left out.
+    Dead letters are made to see them: a whole one, one of which everything is left out, one whose
+    value is encrypted.
     """
     batch = Batch(
         topic="",
@@ -75,8 +79,9 @@ def dead_letter_headers() -> dict[str, str]:
     )
     rejection = Rejection(Reject(Code.MALFORMED, ""), "", schema_id=0, model_version="")
     found: dict[str, str] = {}
-    for limit in (1_000_000, 0):
-        origin = Origin(topic="", worker="", instance="", build="", model="", limit=limit)
+    plain = Origin(topic="", worker="", instance="", build="", model="", limit=1_000_000)
+    sealing = replace(plain, seal=lambda value, _: (value, (SEALED, b"")))
+    for origin in (plain, replace(plain, limit=0), sealing):
         for name, _ in dead_letter(origin, batch, 0, rejection, 1)[3] or ():
             found[name] = _MEANING[name]
     return found
