@@ -66,6 +66,7 @@ class Code(StrEnum):
     FEATURE_EXPRESSION = "expression"
     RULE = "rule"
     MODEL_FAILED = "model_failed"
+    SCORE_UNUSABLE = "score_unusable"
     OUTPUT_TOO_LARGE = "output_too_large"
     REFUSED_BY_BROKER = "refused_by_broker"
     PROCESS_ENDED = "process_ended"
@@ -148,9 +149,14 @@ CAUSES: Mapping[Code, Cause] = {
     ),
     Code.MODEL_FAILED: Cause(
         Verdict.MODEL,
-        "no usable score, and `on_model_failure: dead_letter`",
+        "the prediction failed, and `on_model_failure: dead_letter`",
         "roll the model back, then replay",
         passing=True,
+    ),
+    Code.SCORE_UNUSABLE: Cause(
+        Verdict.MODEL,
+        "the score is not in the declared range, and `on_model_failure: dead_letter`",
+        "roll the model back, then replay",
     ),
     Code.OUTPUT_TOO_LARGE: Cause(
         Verdict.OUTPUT,

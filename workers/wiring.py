@@ -62,6 +62,7 @@ from workers.stream.publish import (
     nowhere,
 )
 from workers.stream.ranges import RangeReader
+from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
 from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
@@ -81,16 +82,17 @@ from workers.topology import (
 
 
 def pick(topology: Topology, name: str | None) -> Worker:
-    """The worker of that name; the only one where none is named.
+    """The worker of that name; the only one, besides those that retry for it, where none is named.
 
     Raises:
         TopologyError: there is none, or there are several and none is named.
     """
     known = ", ".join(topology.workers)
     if name is None:
-        if len(topology.workers) > 1:
+        own = [worker for worker in topology.workers.values() if worker.tier is None]
+        if len(own) > 1:
             raise TopologyError(f"name one of the workers: {known}")
-        return next(iter(topology.workers.values()))
+        return own[0]
     if name not in topology.workers:
         raise TopologyError(f"no worker {name}; topology.yaml has {known}")
     return topology.workers[name]
@@ -242,7 +244,7 @@ def prove(topology: Topology, name: str, version: str) -> None:
 def policy_of(worker: Worker) -> Policy:
     """What a worker's topology says of its path."""
     return Policy(
-        worker=worker.name,
+        worker=worker.known_as,
         input_subject=worker.input.subject,
         output_subject=worker.output.subject,
         decisions_subject=worker.decisions.subject if worker.decisions else None,
@@ -267,6 +269,8 @@ def topics_of(worker: Worker) -> dict[str, str]:
         topics["decisions"] = worker.decisions.topic
     if worker.shadow is not None:
         topics["shadow"] = worker.shadow.topic
+    if worker.retry_topic is not None:
+        topics["retry"] = worker.retry_topic.topic
     return topics
 
 
@@ -349,7 +353,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     journal = Journal(clock, worker=worker.name, instance=instance)
     origin = Origin(
         topic=worker.dead_letter.topic,
-        worker=worker.name,
+        worker=worker.known_as,
         instance=instance,
         build=__version__,
         model=worker.model.name,
@@ -359,7 +363,11 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     def guarded(watchdog: Watchdog) -> CrashGuard:
         folder = topology.state or user_folder("state")
         file = folder / f"{worker.name}.{slot}.json"
-        return CrashGuard(file, worker.input.topic, enricher.enrich, journal, watchdog)
+        return CrashGuard(file, worker.input.topic, enrich, journal, watchdog)
+
+    enrich: Enrich = enricher.enrich
+    if worker.tier is not None:
+        enrich = as_first_came(enrich, worker.tier)
 
     source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
     resolver = contracts_of(topology, worker, journal)
@@ -383,7 +391,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         worker=worker,
         source=source,
         publisher=_publisher(topology, worker, slot, clock, journal, at),
-        enrich=enricher.enrich if watchdog is None else guarded(watchdog),
+        enrich=enrich if watchdog is None else guarded(watchdog),
         schemas=Schemas(resolver, enricher.rebind, source, journal),
         breaker=Breaker(worker.breaker, source, clock, journal),
         slot=Slot(followers, enricher.serve, journal),

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from workers.errors import TopologyError
 from workers.topology import Delivery, Topology, json_schema, load, retention_settings
+from workers.wiring import pick
 
 GOOD = """\
 version: 1
@@ -223,3 +224,43 @@ def test_a_retention_that_is_none_is_a_fault_with_its_line(tmp_path: Path, reten
 
     with pytest.raises(TopologyError, match=r"topology.yaml:9: .*retention: not a retention"):
         read(tmp_path, text)
+
+
+RETRIES = "retries: {topics: [{topic: soon, delay: 1m}, {topic: later, delay: 1h}]}"
+
+
+def test_each_retry_topic_is_read_by_a_worker_of_its_own(tmp_path: Path) -> None:
+    """One hands on to the next; the last one's failures are dead letters."""
+    workers = read(tmp_path, worker_line(RETRIES)).workers
+
+    assert list(workers) == ["w", "w.retry1", "w.retry2"]
+    assert [each.input.topic for each in workers.values()] == ["in", "soon", "later"]
+    assert {each.input.subject for each in workers.values()} == {"in-value"}
+    assert [each.group for each in workers.values()] == ["w", "w.retry1", "w.retry2"]
+    assert [each.known_as for each in workers.values()] == ["w", "w", "w"]
+    after = [each.retry_topic.topic if each.retry_topic else None for each in workers.values()]
+    assert after == ["soon", "later", None]
+    tier = workers["w.retry2"].tier
+    assert tier is not None
+    assert (tier.topic, tier.number, tier.delay) == ("in", 2, 3600.0)
+
+
+def test_a_worker_is_still_the_only_one_beside_those_that_retry_for_it(tmp_path: Path) -> None:
+    """Nobody has to name it."""
+    assert pick(read(tmp_path, worker_line(RETRIES)), None).name == "w"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("retries: {topics: [{topic: in, delay: 1m}]}", "are both in"),
+        ("retries: {topics: [{topic: dlq, delay: 1m}]}", "are both dlq"),
+        ("retries: {topics: [{topic: soon}]}", "delay"),
+        ("retries: {tries: 11}", "tries"),
+        ("tier: {worker: x, topic: in, number: 1, delay: 1s}", "do not write it"),
+    ],
+)
+def test_retries_that_cannot_work_are_refused(tmp_path: Path, line: str, fault: str) -> None:
+    """With what is wrong."""
+    with pytest.raises(TopologyError, match=fault):
+        read(tmp_path, worker_line(line))

@@ -31,6 +31,7 @@ class Scored:
     matrix: Matrix | None = None
 
 
+_UNUSABLE = "the score is not a number in the declared range"
 Reason = dict[str, str | float]
 """`code` and `contribution`, as the block has them."""
 
@@ -91,7 +92,7 @@ class Model:
         with np.errstate(invalid="ignore"):
             usable = (scores >= low) & (scores <= high)
         for row in np.flatnonzero(good & ~usable).tolist():
-            failed.setdefault(row, "the score is not a number in the declared range")
+            failed.setdefault(row, _UNUSABLE)
             scores[row] = np.nan
         bands = np.searchsorted(self._starts, np.nan_to_num(scores, nan=low), side="right") - 1
         bands = np.maximum(bands, 0)
@@ -147,4 +148,4 @@ def _groups(reasons: Reasons | None, features: Sequence[str]) -> tuple[list[str]
 
 def model_rejection(why: str) -> Reject:
     """The verdict of a row whose model failed, where the policy is to dead-letter it."""
-    return Reject(Code.MODEL_FAILED, why)
+    return Reject(Code.SCORE_UNUSABLE if why == _UNUSABLE else Code.MODEL_FAILED, why)

@@ -68,6 +68,8 @@ def grants(worker: Worker) -> tuple[Grant, ...]:
         topics[worker.decisions.topic] = "decisions"
     if worker.shadow is not None:
         topics[worker.shadow.topic] = "comparisons"
+    if worker.retry_topic is not None:
+        topics[worker.retry_topic.topic] = "records that are tried again"
     found = [
         Grant(resource=Resource.TOPIC, name=worker.input.topic, operations=read, why="input"),
         *(

@@ -103,6 +103,8 @@ def wanted_topics(worker: Worker, kept: Mapping[str, str]) -> tuple[WantedTopic,
         found.append(topic("decisions", decisions.topic, decisions.settings, 0))
     if worker.shadow is not None:
         found.append(topic("comparison", worker.shadow.topic, worker.shadow.settings, 0))
+    if (later := worker.retry_topic) is not None:
+        found.append(topic("retry", later.topic, later.settings, letters.max_message_bytes))
     found.append(topic("dead letter", letters.topic, letters.settings, letters.max_message_bytes))
     return tuple(found)
 

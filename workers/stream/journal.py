@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -68,10 +69,16 @@ class CountsState:
     decisions: Counter[str] = field(default_factory=Counter)
     batches: int = 0
     recoveries: int = 0
+    tried_again: int = 0
+    delayed: int = 0
     refused_models: Counter[str] = field(default_factory=Counter)
     given_up: Counter[str] = field(default_factory=Counter)
     breaches: Counter[str] = field(default_factory=Counter)
     shadow: ShadowCountsState | None = None
+
+    def tried(self, rows: int) -> None:
+        """So many rows were tried again at once."""
+        self.tried_again += rows
 
 
 class Journal:
@@ -97,13 +104,16 @@ class Journal:
         """Something that needs a person."""
         self._log.error(event.value, **fields)
 
-    def committed(self, outcomes: Outcomes) -> None:
-        """Count a batch that the broker has acknowledged whole."""
+    def committed(self, outcomes: Outcomes, later: Collection[int] = ()) -> None:
+        """Count a batch that the broker has acknowledged whole; rows of `later` come again."""
         counts = self.counts
         counts.batches += 1
         counts.enriched += len(outcomes.enriched)
         counts.dropped += len(outcomes.dropped)
-        counts.rejected.update(r.reject.verdict.value for r in outcomes.rejected.values())
+        counts.delayed += len(later)
+        counts.rejected.update(
+            why.reject.verdict.value for row, why in outcomes.rejected.items() if row not in later
+        )
         counts.decisions.update(outcomes.decided.values())
 
     def progress(self) -> None:
@@ -121,6 +131,7 @@ class Journal:
         """The counts, for a line or a summary."""
         counts = self.counts
         latency = {"given_up": +counts.given_up, "latency_breaches": +counts.breaches}
+        again = {"tried_again": counts.tried_again, "delayed": counts.delayed}
         return {
             "enriched": counts.enriched,
             "dead_lettered": dict(counts.rejected),
@@ -128,6 +139,7 @@ class Journal:
             "decisions": dict(counts.decisions),
             "batches": counts.batches,
             "recoveries": counts.recoveries,
+            **{name: count for name, count in again.items() if count},
             **{name: dict(counted) for name, counted in latency.items() if counted},
             **({} if counts.shadow is None else {"shadow": counts.shadow.totals()}),
         }

@@ -19,6 +19,7 @@ from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pace import PaceState, Plan
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
+from workers.stream.retries import AtOnce, Waiting
 from workers.stream.schemas import Schemas
 from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
@@ -74,7 +75,8 @@ class Loop:
         self._worker = worker
         self._source = source
         self._publisher = publisher
-        self._enrich = enrich
+        self._enrich = AtOnce(worker.retries, enrich, self._wait, journal.counts.tried)
+        self._waiting = None if worker.tier is None else Waiting(worker.tier, source, clock)
         self._schemas = schemas
         self._breaker = breaker
         self._slot = slot
@@ -139,9 +141,13 @@ class Loop:
             self._schemas.take()
             self._schemas.release()
             self._breaker.release()
+            if self._waiting is not None:
+                self._waiting.release()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
+            if self._waiting is not None:
+                polled = replace(polled, batch=self._waiting.hold(polled.batch))
             waited = self._clock.monotonic()
             plan = self._pace.plan(len(polled.batch))
             polled, outcomes = self._outcomes(polled, plan.effort)
@@ -201,7 +207,7 @@ class Loop:
         publish = self._pending.finished - times.scored_at
         stages = {"wait": times.wait, "score": times.score, "publish": publish}
         self._pace.settled(len(flight.polled.batch), stages)
-        self._journal.committed(flight.outcomes)
+        self._journal.committed(flight.outcomes, self._outgoing.later(flight.outcomes))
         if self._shadow is not None and flight.shadow:
             self._shadow.offer(flight.outcomes)
         self._caution.passed(
@@ -257,6 +263,11 @@ class Loop:
             if self._stopping or self._clock.monotonic() >= until:
                 return
 
+    def _wait(self, seconds: float) -> bool:
+        """Wait, in the group; is there still something to do then?"""
+        self._idle(seconds)
+        return not self._stopping
+
     def _abandon(self, unwell: Retry) -> tuple[_InFlight | None, Retry | None]:
         """Get the publisher's thread out of the way; the batch that failed with it, and its error.
 
@@ -305,6 +316,8 @@ class Loop:
         rows: set[int] = set(range(len(outcomes.batch)))
         if topic == self._worker.dead_letter.topic:
             rows = set(outcomes.rejected)
+        elif (later := self._worker.retry_topic) is not None and topic == later.topic:
+            rows = set(self._outgoing.later(outcomes))
         elif topic == self._worker.output.topic:
             rows = set(outcomes.enriched)
         return {outcomes.batch.partitions[row] for row in rows} & self._source.assigned

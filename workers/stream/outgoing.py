@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from workers.contracts.framing import HEADER
-from workers.enrich.batch import Outcomes, Rejection
+from workers.enrich.batch import Batch, Outcomes, Rejection
 from workers.errors import Code, Reject
 from workers.stream.deadletters import Origin, dead_letter
 from workers.stream.records import Record, header_bytes
+from workers.stream.retries import RETRY_BYTES, attempts_before, passing, restored, retry_record
 from workers.topology import HeaderPolicy, Partitioning, Worker
 
 
@@ -55,12 +56,25 @@ class Outgoing:
         self._same = worker.output.partitioning is Partitioning.SAME
         self._pass = worker.headers is HeaderPolicy.KEEP
         self._origin = origin
+        self._later = worker.retry_topic
+        self._tier = worker.tier
+
+    def later(self, outcomes: Outcomes) -> list[int]:
+        """Rejected rows that are tried again by way of a topic: no dead letters yet."""
+        if self._later is None or not outcomes.rejected:
+            return []
+        # One that would be too large with our headers is a dead letter, which can be cut down.
+        return [row for row in passing(outcomes) if self._fits(outcomes.batch, row)]
+
+    def _fits(self, batch: Batch, row: int) -> bool:
+        size = len(batch.keys[row] or b"") + len(batch.values[row] or b"")
+        return size + header_bytes(batch.headers[row]) + RETRY_BYTES <= self._origin.limit
 
     def records(self, outcomes: Outcomes, attempts: int) -> Iterator[Record]:
         """Every record of the outcomes. Within a topic in the order of the batch, which is the
         order of every partition and so of every key.
         """
-        batch, topic, same = outcomes.batch, self._output, self._same
+        batch, topic, same = self._as_it_came(outcomes.batch), self._output, self._same
         keys, stamps, partitions = batch.keys, batch.timestamps, batch.partitions
         headers = batch.headers
         # The outcomes were made schema by schema; sorting what is nearly sorted costs little.
@@ -73,5 +87,18 @@ class Outgoing:
             for row, values in sorted(outcomes.decisions.items()):
                 for block in values:
                     yield self._decisions, keys[row], block, None, stamps[row][1], -1
+        if outcomes.rejected:
+            yield from self._rejected(outcomes, batch, attempts)
+
+    def _rejected(self, outcomes: Outcomes, batch: Batch, attempts: int) -> Iterator[Record]:
+        """Rejected rows: what is tried again, and dead letters."""
+        later = frozenset(self.later(outcomes))
         for row, rejection in sorted(outcomes.rejected.items()):
-            yield dead_letter(self._origin, batch, row, rejection, attempts)
+            tried = attempts + attempts_before(outcomes.batch, row, self._tier)
+            if row in later and self._later is not None:
+                yield retry_record(self._later, batch, row, tried)
+            else:
+                yield dead_letter(self._origin, batch, row, rejection, tried)
+
+    def _as_it_came(self, batch: Batch) -> Batch:
+        return batch if self._tier is None else restored(batch, self._tier)

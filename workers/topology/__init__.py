@@ -13,6 +13,7 @@ from workers.topology.describe import describe
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
+from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
     BreakerSettings,
@@ -41,8 +42,11 @@ __all__ = [
     "OnModelFailure",
     "Partitioning",
     "Protocol",
+    "Retries",
+    "RetryTopic",
     "Rule",
     "RuleSet",
+    "Tier",
     "Tombstones",
     "TopicSettings",
     "Topology",

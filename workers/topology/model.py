@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from workers.topology.contracts import ContractsPlace
 from workers.topology.models import ModelsPlace
+from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
 from workers.topology.units import Duration
@@ -60,12 +61,13 @@ class Topology(Part):
         """A worker's name is its key; its group and transactional id follow it."""
         if not isinstance(data, dict) or not isinstance(data.get("workers"), dict):
             return data
-        named = {
-            key: {"group": key, "transactional_id": key, **worker, "name": key}
-            if isinstance(worker, dict)
-            else worker
-            for key, worker in data["workers"].items()
-        }
+        named: dict[str, Any] = {}
+        for key, worker in data["workers"].items():
+            if isinstance(worker, dict) and isinstance(key, str):
+                whole = {"group": key, "transactional_id": key, **worker, "name": key}
+                named |= with_tiers(key, whole)
+            else:
+                named[key] = worker
         return {**data, "workers": named}
 
     @model_validator(mode="after")

@@ -6,9 +6,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
 from workers.topology.names import Subject, TopicName
+from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
 from workers.topology.shadow import ShadowTopic
@@ -241,6 +243,10 @@ class Worker(Part):
         default_factory=BreakerSettings,
         description="Hold a partition with too many dead letters; `null`: never.",
     )
+    retries: Retries = Field(
+        default_factory=Retries, description="Trying again what may pass by itself."
+    )
+    tier: SkipJsonSchema[Tier | None] = None
     watchdog: Duration = Field(
         default=60.0, description="A batch that takes longer to enrich ends its process."
     )
@@ -256,6 +262,16 @@ class Worker(Part):
     )
     consumer: Properties = Field(default_factory=dict, description="More librdkafka properties.")
     producer: Properties = Field(default_factory=dict, description="More librdkafka properties.")
+
+    @property
+    def known_as(self) -> str:
+        """Whose records these are: its own name, or of the worker that it retries for."""
+        return self.name if self.tier is None else self.tier.worker
+
+    @property
+    def retry_topic(self) -> RetryTopic | None:
+        """Where records go that may pass later."""
+        return self.retries.topics[0] if self.retries.topics else None
 
     @model_validator(mode="before")
     @classmethod
@@ -281,6 +297,8 @@ class Worker(Part):
             named["decisions"] = self.decisions.topic
         if self.shadow is not None:
             named["shadow"] = self.shadow.topic
+        for number, retry in enumerate(self.retries.topics, start=1):
+            named[f"retry topic {number}"] = retry.topic
         seen: dict[str, str] = {}
         for role, topic in named.items():
             if topic in seen:

@@ -173,4 +173,6 @@ def _sent(worker: Worker) -> list[tuple[str, str, str]]:
     if worker.shadow is not None:
         text = "what a challenger would have decided"
         sent.append(("comparisons", worker.shadow.topic, text))
+    if worker.retry_topic is not None:
+        sent.append(("retry", worker.retry_topic.topic, "what is tried again"))
     return [*sent, ("dead_letter", worker.dead_letter.topic, "what could not be enriched")]

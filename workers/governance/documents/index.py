@@ -53,5 +53,6 @@ def _topic(names: dict[str, str], topic: str) -> str:
 def _outputs(worker: Worker) -> list[tuple[str, str]]:
     decisions = [("|decisions|", worker.decisions.topic)] if worker.decisions else []
     shadow = [("|comparisons|", worker.shadow.topic)] if worker.shadow else []
+    later = [("|tried again|", worker.retry_topic.topic)] if worker.retry_topic else []
     dead_letters = ("|what could not be enriched|", worker.dead_letter.topic)
-    return [("|enriched|", worker.output.topic), *decisions, *shadow, dead_letters]
+    return [("|enriched|", worker.output.topic), *decisions, *shadow, *later, dead_letters]

@@ -93,7 +93,8 @@ def _topic(
 def _written(worker: Worker) -> list[str]:
     decisions = [worker.decisions.topic] if worker.decisions else []
     comparisons = [worker.shadow.topic] if worker.shadow else []
-    return [worker.output.topic, *decisions, *comparisons, worker.dead_letter.topic]
+    later = [worker.retry_topic.topic] if worker.retry_topic else []
+    return [worker.output.topic, *decisions, *comparisons, *later, worker.dead_letter.topic]
 
 
 def _all_described(topology: Topology, directory: ContractDirectory) -> None:

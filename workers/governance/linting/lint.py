@@ -121,9 +121,12 @@ def _topics(directory: ContractDirectory, topology: Topology) -> Iterator[Findin
 
 def _used(worker: Worker) -> Iterator[tuple[str, tuple[Role, ...]]]:
     # One worker's output may be another's input.
-    yield worker.input.topic, (Role.INPUT, Role.OUTPUT, Role.DECISIONS)
+    if worker.tier is None:
+        yield worker.input.topic, (Role.INPUT, Role.OUTPUT, Role.DECISIONS)
     yield worker.output.topic, (Role.OUTPUT,)
     yield worker.dead_letter.topic, (Role.DEAD_LETTER,)
+    if worker.retry_topic is not None:
+        yield worker.retry_topic.topic, (Role.DEAD_LETTER,)
     if worker.decisions is not None:
         yield worker.decisions.topic, (Role.DECISIONS,)
     if worker.shadow is not None:
