@@ -32,11 +32,11 @@ def score_partitions(
 ) -> Callable[[Batches], Batches]:
     """What `mapInArrow` calls with the Arrow batches of a partition: a row out for each row in.
 
-    `topology` is where every executor finds the file, and what it names. A frame has the contract's
-    own columns, or else records in a binary column `value`, as Spark's Kafka source gives them. Its
-    columns `key`, `headers`, `topic`, `partition` and `offset` are used where they are there: with
-    the last three, decision ids are the worker's; without, they name the place in Spark's own
-    partition. Columns of `keep` are passed on: `OUTCOMES + ", flight_id string"`.
+    `topology` is where every executor finds the file, and what it names. A frame has records in a
+    binary column `value`, as Spark's Kafka source gives them, or else the contract's own columns.
+    `key`, `headers`, `topic`, `partition` and `offset` are used where they are there: with the last
+    three, decision ids are the worker's; without, they name the place in Spark's own partition.
+    Columns of `keep` are passed on: `OUTCOMES + ", flight_id string"`.
 
     `verdict` is `enriched`, `tombstone`, `dropped`, or why the worker would dead-letter the row: a
     bad row is a row and raises nothing. `value` is what the worker would publish, byte for byte

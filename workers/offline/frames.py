@@ -65,6 +65,8 @@ class FrameReader:
     def __init__(self, path: WorkerPath, names: Sequence[str]) -> None:
         """`names` are the frame's columns: a record's, with `value`, or else the contract's.
 
+        A contract may have a field `value` itself: then it is the event's if all others are there.
+
         Raises:
             FileFault: they are neither; names what is missing.
             ContractError: the worker has no version to read events as.
@@ -73,12 +75,12 @@ class FrameReader:
         fields = source.schema.document["fields"]
         missing = [f["name"] for f in fields if "default" not in f and f["name"] not in names]
         self._events: tuple[Schema, bytes] | None = (source.schema, source.frame)
-        if missing:
-            if "value" not in names:
-                raise FileFault(
-                    f"the frame has no column value, and of {source} it lacks {', '.join(missing)}"
-                )
+        if "value" in names and (missing or "value" not in source.schema.field_names):
             self._events = None
+        elif missing:
+            raise FileFault(
+                f"the frame has no column value, and of {source} it lacks {', '.join(missing)}"
+            )
         self._fields = [name for name in source.schema.field_names if name in names]
 
     def read(self, frame: pa.RecordBatch, counter: Counter, now: int) -> Iterator[Taken]:
