@@ -14,6 +14,8 @@ from benchmarks import swaps
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
+from benchmarks.safety import safety
+from benchmarks.safety import table as safety_table
 from benchmarks.shadow import in_batches, shadow
 from benchmarks.shadow import table as shadow_table
 from benchmarks.stages import stages
@@ -53,6 +55,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             beside = shadow(kafka, Path(folder))
         mixed += shadow_table(beside, in_batches(kafka, values), spent["predict"])
+        say("the safety net")
+        with tempfile.TemporaryDirectory() as folder:
+            mixed += safety_table(safety(values, Path(folder)))
     options.out.write_text(document(figures, delays, spent, mixed))
     say(f"wrote {options.out}")
 

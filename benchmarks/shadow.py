@@ -76,7 +76,7 @@ def in_batches(kafka: RealKafka, values: list[bytes]) -> float:
     job = pick(topology, None)
     policy = replace(policy_of(job), shadow=True)
     enricher = Enricher(policy, catalogue, build_enricher(topology, job).model)
-    offer = offered(job.name, enricher.enrich(_batch(values[:BATCH])))
+    offer = offered(job.name, enricher.enrich(of_values(values[:BATCH])))
     if offer is None:
         raise RuntimeError("nothing was scored")
     bundle = read_bundle(ROOT / "models", NAME, "1")
@@ -103,7 +103,8 @@ def in_batches(kafka: RealKafka, values: list[bytes]) -> float:
         child.end()
 
 
-def _batch(values: list[bytes]) -> Batch:
+def of_values(values: list[bytes]) -> Batch:
+    """A batch of framed events."""
     rows, now = len(values), int(time.time() * 1000)
     keys: list[bytes | None] = [str(row).encode() for row in range(rows)]
     headers: list[Any] = [[] for _ in range(rows)]
