@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers import __version__
-from workers.commands import contracts, models
+from workers.commands import contracts, dlq, models
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
 from workers.errors import Halt
@@ -38,6 +38,7 @@ app = typer.Typer(
 
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
+app.add_typer(dlq.app, name="dlq")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
 app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)
 app.command("apply", epilog="Example: workers apply flight-delays --yes")(apply_plan)

@@ -77,6 +77,7 @@ from workers.topology import (
     Delivery,
     ModelRef,
     Partitioning,
+    Retries,
     Topology,
     Worker,
     user_folder,
@@ -271,6 +272,8 @@ def topics_of(worker: Worker) -> dict[str, str]:
         topics["decisions"] = worker.decisions.topic
     if worker.shadow is not None:
         topics["shadow"] = worker.shadow.topic
+    if worker.dead_letter.ledger is not None:
+        topics["ledger"] = worker.dead_letter.ledger.topic
     if worker.retry_topic is not None:
         topics["retry"] = worker.retry_topic.topic
     return topics
@@ -353,15 +356,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     clock = clock or SystemClock()
     instance = f"{instance_name(worker)}.{slot}"
     journal = Journal(clock, worker=worker.name, instance=instance)
-    origin = Origin(
-        topic=worker.dead_letter.topic,
-        worker=worker.known_as,
-        instance=instance,
-        build=__version__,
-        model=worker.model.name,
-        limit=worker.dead_letter.max_message_bytes,
-        seal=_seal(worker),
-    )
+    origin = _origin(worker, instance)
 
     def guarded(watchdog: Watchdog) -> CrashGuard:
         folder = topology.state or user_folder("state")
@@ -405,6 +400,18 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         at=at,
     )
     return Running(loop, journal, shadow)
+
+
+def _origin(worker: Worker, instance: str) -> Origin:
+    return Origin(
+        topic=worker.dead_letter.topic,
+        worker=worker.known_as,
+        instance=instance,
+        build=__version__,
+        model=worker.model.name,
+        limit=worker.dead_letter.max_message_bytes,
+        seal=_seal(worker),
+    )
 
 
 def _seal(worker: Worker) -> Callable[[bytes, str], tuple[bytes, Header]] | None:
@@ -493,6 +500,24 @@ def _consumer(
         return Consumer({**config, "logger": ClientLog(journal, clock), "on_commit": committed})
     except KafkaException as error:
         raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+
+
+def build_replay(topology: Topology, worker: Worker) -> tuple[Publisher, Outgoing]:
+    """What a replay of dead letters publishes with: transactions, under an id of replays alone.
+
+    Nothing connects before `renew`.
+
+    Raises:
+        ClientHalt: the key of encrypted dead letters cannot be used.
+    """
+    clock = SystemClock()
+    once = worker.model_copy(
+        update={"delivery": Delivery.EXACTLY_ONCE, "instance": "dlq", "retries": Retries()}
+    )
+    journal = Journal(clock, worker=worker.name, instance="dlq")
+    return _publisher(topology, once, 0, clock, journal, nowhere), Outgoing(
+        once, _origin(once, "dlq.0")
+    )
 
 
 def _publisher(

@@ -68,6 +68,8 @@ def grants(worker: Worker) -> tuple[Grant, ...]:
         topics[worker.decisions.topic] = "decisions"
     if worker.shadow is not None:
         topics[worker.shadow.topic] = "comparisons"
+    if worker.dead_letter.ledger is not None:
+        topics[worker.dead_letter.ledger.topic] = "what was done about dead letters"
     if worker.retry_topic is not None:
         topics[worker.retry_topic.topic] = "records that are tried again"
     found = [

@@ -105,6 +105,8 @@ def wanted_topics(worker: Worker, kept: Mapping[str, str]) -> tuple[WantedTopic,
         found.append(topic("comparison", worker.shadow.topic, worker.shadow.settings, 0))
     if (later := worker.retry_topic) is not None:
         found.append(topic("retry", later.topic, later.settings, letters.max_message_bytes))
+    if letters.ledger is not None:
+        found.append(topic("ledger", letters.ledger.topic, letters.ledger.settings, 0))
     found.append(topic("dead letter", letters.topic, letters.settings, letters.max_message_bytes))
     return tuple(found)
 

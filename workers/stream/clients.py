@@ -43,6 +43,8 @@ def common(broker: Broker, client_id: str) -> Config:
 def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
     """One consumer of the worker's group, which commits nothing by itself."""
     config = {
+        # Off only for a broker that writes none, as the embedded one ends its transactions.
+        "check.crcs": True,
         **worker.consumer,
         **common(broker, f"{worker.name}.{instance_name(worker)}.{slot}"),
         "group.id": worker.group,
@@ -53,7 +55,6 @@ def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
         # A group without an offset, or one that retention overtook, is decided by the source.
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
-        "check.crcs": True,
         # A full queue is looked at again after this, not after a second (librdkafka's default).
         "fetch.queue.backoff.ms": 10,
         "queued.min.messages": worker.queues.consumer_messages,
@@ -72,6 +73,8 @@ def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
 def range_config(broker: Broker, worker: Worker) -> Config:
     """A consumer that reads a range of a topic, joins no group and commits nothing."""
     config = {
+        # Off only for a broker that writes none, as the embedded one ends its transactions.
+        "check.crcs": True,
         **worker.consumer,
         **common(broker, f"{worker.name}.score"),
         # The client wants a name. What may read the worker's input may use its group's; nobody
@@ -83,7 +86,6 @@ def range_config(broker: Broker, worker: Worker) -> Config:
         # Every other value skips or repeats records in silence.
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
-        "check.crcs": True,
         # A range may end with offsets that hold no record: only this tells.
         "enable.partition.eof": True,
         "queued.max.messages.kbytes": max(1, worker.queues.consumer_bytes // 1024),

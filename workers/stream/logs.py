@@ -23,6 +23,7 @@ def configure_logging(*, debug: bool = False) -> None:
             logging.DEBUG if debug else logging.INFO
         ),
         # One write a line: processes of one host share the stream.
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        # Where standard error is when a logger is made: a test may have put another in its place.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )

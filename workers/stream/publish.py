@@ -174,11 +174,12 @@ class TransactionalPublisher(_Producing):
                 producer.begin_transaction()
                 self._at("begun")
                 self._fill_transaction(producer, work)
-                self._finish(
-                    work,
-                    "sending offsets",
-                    partial(producer.send_offsets_to_transaction, work.offsets, work.metadata),
-                )
+                if work.offsets:
+                    self._finish(
+                        work,
+                        "sending offsets",
+                        partial(producer.send_offsets_to_transaction, work.offsets, work.metadata),
+                    )
                 self._at("offsets")
                 self._commit(producer, work)
         except WorkersError as error:

@@ -40,6 +40,7 @@ def isolated(
     own = {
         role: getattr(worker, role).model_copy(update={"topic": f"{topic}.{tag}"})
         for role, topic in topics_of(worker).items()
+        if role not in ("retry", "ledger")
     }
     names = {"group": f"{worker.group}.{tag}", "transactional_id": f"{worker.name}.{tag}"}
     if isinstance(broker, EmbeddedBroker):

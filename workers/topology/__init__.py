@@ -15,6 +15,7 @@ from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
 from workers.topology.retries import Retries, RetryTopic, Tier
+from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
     BreakerSettings,
@@ -52,6 +53,7 @@ __all__ = [
     "Tombstones",
     "TopicSettings",
     "Topology",
+    "Transform",
     "Unframed",
     "Worker",
     "describe",

@@ -12,6 +12,7 @@ from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
+from workers.topology.transforms import Transform, TransformName
 from workers.topology.units import Duration
 from workers.topology.worker import Worker
 
@@ -50,6 +51,9 @@ class Topology(Part):
         description="Directory where processes note what they are doing, so that a record which "
         "ends them is found; by default below the user's state directory. It must outlive the "
         "process.",
+    )
+    transforms: dict[TransformName, Transform] = Field(
+        default_factory=dict, description="Repairs for `workers dlq replay --transform`, by name."
     )
     workers: Annotated[dict[WorkerName, Worker], Field(min_length=1)] = Field(
         description="Workers by name."

@@ -96,6 +96,15 @@ class OutputTopic(Part):
     )
 
 
+class LedgerTopic(Part):
+    """What was done about dead letters."""
+
+    topic: TopicName = Field(description="Topic of the ledger; kept as long as the dead letters.")
+    settings: TopicSettings = Field(
+        default_factory=TopicSettings, description="What the topic should have."
+    )
+
+
 class DeadLetterTopic(Part):
     """Where records go that could not be enriched."""
 
@@ -105,6 +114,9 @@ class DeadLetterTopic(Part):
     )
     settings: TopicSettings = Field(
         default_factory=TopicSettings, description="What the topic should have."
+    )
+    ledger: LedgerTopic | None = Field(
+        default=None, description="Where `workers dlq replay | resolve` write what they did."
     )
     encryption: Encryption | None = Field(
         default=None, description="Encrypt values; needs the extra `encryption`."
@@ -301,6 +313,8 @@ class Worker(Part):
             named["decisions"] = self.decisions.topic
         if self.shadow is not None:
             named["shadow"] = self.shadow.topic
+        if self.dead_letter.ledger is not None:
+            named["dead_letter.ledger"] = self.dead_letter.ledger.topic
         for number, retry in enumerate(self.retries.topics, start=1):
             named[f"retry topic {number}"] = retry.topic
         seen: dict[str, str] = {}

@@ -31,6 +31,7 @@ INNER: Mapping[str, str] = {
     "workers.contracts.strict.Malformed": "Reject `malformed`; or Halt where a contract's own "
     "example is read",
     "workers.contracts.resolution.Unresolvable": "Reject `unresolvable`",
+    "workers.deadletters.transforms.NotRepaired": "the replay says so and goes on",
     "workers.models.shadow.frames.BadFrame": "the challenger's process is ended; counted, and "
     "started again; the stream does not notice",
     "workers.models.shadow.process.ChildFailed": "as above",

@@ -94,6 +94,8 @@ def _written(worker: Worker) -> list[str]:
     decisions = [worker.decisions.topic] if worker.decisions else []
     comparisons = [worker.shadow.topic] if worker.shadow else []
     later = [worker.retry_topic.topic] if worker.retry_topic else []
+    if worker.dead_letter.ledger is not None:
+        later.append(worker.dead_letter.ledger.topic)
     return [worker.output.topic, *decisions, *comparisons, *later, worker.dead_letter.topic]
 
 

@@ -125,6 +125,8 @@ def _used(worker: Worker) -> Iterator[tuple[str, tuple[Role, ...]]]:
         yield worker.input.topic, (Role.INPUT, Role.OUTPUT, Role.DECISIONS)
     yield worker.output.topic, (Role.OUTPUT,)
     yield worker.dead_letter.topic, (Role.DEAD_LETTER,)
+    if worker.dead_letter.ledger is not None:
+        yield worker.dead_letter.ledger.topic, (Role.DEAD_LETTER,)
     if worker.retry_topic is not None:
         yield worker.retry_topic.topic, (Role.DEAD_LETTER,)
     if worker.decisions is not None:

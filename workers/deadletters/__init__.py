@@ -1,0 +1,1 @@
+"""Dead letters after the fact: found, shown, probed, replayed, settled."""
