@@ -1,0 +1,287 @@
+"""What fault tests share: a steady stream of records, processes that end on demand, a scene."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.conftest import ROOT
+from tests.traffic import broken, good
+from workers.enrich.path import Enricher
+from workers.stream.publish import Failpoint, nowhere
+from workers.testing import Driver, Sender, Sent, isolated
+from workers.testing.cluster import Cluster
+from workers.testing.verifier import Expected, Verifier
+from workers.topology import Protocol, Topology, Worker
+from workers.topology.worker import Backoff
+from workers.wiring import pick
+
+FAILPOINTS = ("polled", "begun", "half", "offsets", "committing", "committed")
+MAX_RECORDS = 200
+LIFE_SECONDS = 25.0
+PARTITIONS = 3
+PAUSE = threading.Event()
+
+
+def topology_file(folder: Path, servers: str, worker: Worker, *, static: bool) -> Path:
+    """The worker as an operator would write it down."""
+    timeout = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
+    if worker.protocol is Protocol.CONSUMER:
+        timeout = {}
+    text = f"""
+version: 1
+broker: {{bootstrap_servers: "{servers}"}}
+contracts: {{directory: {ROOT / "schemas"}}}
+models: {{directory: {ROOT / "models"}}}
+workers:
+  {worker.name}:
+    input: {{topic: {worker.input.topic}, subject: flights-value}}
+    output: {{topic: {worker.output.topic}, subject: flights.enriched-value}}
+    dead_letter: {{topic: {worker.dead_letter.topic}}}
+    model: {{name: flight-delay, version: "1"}}
+    group: {worker.group}
+    transactional_id: {worker.transactional_id}
+    protocol: {worker.protocol.value}
+    delivery: {worker.delivery.value}
+    drain_timeout: {worker.drain_timeout}s
+    first_start: earliest
+    static_membership: {str(static).lower()}
+    batch: {{max_records: {MAX_RECORDS}, linger: 50ms}}
+    consumer: {timeout}
+"""
+    path = folder / "topology.yaml"
+    path.write_text(text)
+    return path
+
+
+class Zygote:
+    """Runs lives of one instance, one after the other."""
+
+    def __init__(self, topology: Path, instance: str, log: Path) -> None:
+        self.killed = Counter[str]()
+        self._log = log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.zygote", str(topology), instance],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=ROOT,
+        )
+        self._pid = 0
+        self._over = threading.Event()
+
+    @property
+    def pid(self) -> int:
+        """Of the life under way."""
+        return self._pid
+
+    def begin(self, failpoint: str = "-", count: int = 0) -> None:
+        """Start a life."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._over.clear()
+        self._process.stdin.write(f"{failpoint} {count}\n")
+        self._process.stdin.flush()
+        self._pid = int(self._process.stdout.readline().split()[1])
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        assert self._process.stdout is not None
+        self.status = int(self._process.stdout.readline().split()[1])
+        self._over.set()
+
+    def end(self, number: signal.Signals, within: float = 60.0) -> None:
+        """Signal this life and wait until it is over."""
+        if not self._over.is_set():
+            os.kill(self._pid, number)
+        assert self._over.wait(within), "the life does not end"
+
+    def drain(self) -> None:
+        """SIGTERM, to which the answer is exit code 0."""
+        self.end(signal.SIGTERM)
+        assert self.status == 0, self.status
+
+    def life(self, failpoint: str, chance: random.Random) -> None:
+        """A life that ends by SIGKILL at a failpoint, or at a random instant."""
+        if failpoint == "random":
+            self.begin()
+            self._over.wait(chance.uniform(0.5, 4.0))
+        else:
+            self.begin(failpoint, chance.randint(1, 4))
+            self._over.wait(LIFE_SECONDS)
+        reached = self._over.is_set()
+        self.end(signal.SIGKILL)
+        assert os.WIFSIGNALED(self.status), f"a life ended by itself: {self.status}"
+        assert os.WTERMSIG(self.status) == signal.SIGKILL
+        self.killed[failpoint if reached else "random"] += 1
+
+    def close(self) -> None:
+        """End it for good."""
+        if not self._over.is_set() and self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._log):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextmanager
+def zygotes(topology: Path, folder: Path, count: int = 2) -> Iterator[list[Zygote]]:
+    """Instances of the worker, named a, b and so on."""
+    names = "abcdef"[:count]
+    found = [Zygote(topology, name, folder / f"{name}.log") for name in names]
+    try:
+        yield found
+    finally:
+        for zygote in found:
+            zygote.close()
+
+
+class Flow:
+    """A steady stream of records in a thread of its own; one in a hundred is a pill."""
+
+    def __init__(self, servers: str, topic: str, flights: list[bytes]) -> None:
+        self.sent = 0
+        self.pills: list[int] = []
+        self._sender = Sender(servers)
+        self._topic = topic
+        self._flights = flights
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def expected(self) -> Expected:
+        """What was written so far; to be asked after `stop`."""
+        return Expected(self.sent, self.pills)
+
+    def _run(self) -> None:
+        pill = broken(self._flights[0])[6]
+        for start in itertools.cycle(range(0, len(self._flights), 20)):
+            if self._stop.is_set():
+                return
+            for number, record in enumerate(good(self._flights[start : start + 20])):
+                place, key = b"%d" % self.sent, b"key-%d" % (self.sent % 30)
+                value = pill.value if (start + number) % 97 == 0 else record.value
+                self._sender.send(self._topic, Sent(value, key, [("place", place)]))
+                if value == pill.value:
+                    self.pills.append(self.sent)
+                self.sent += 1
+            PAUSE.wait(0.05)
+
+    def stop(self) -> None:
+        """Stop, and wait until the broker holds all."""
+        self._stop.set()
+        self._thread.join()
+        self._sender.flush()
+
+
+FAST: dict[str, Any] = {
+    "transaction_timeout": 5.0,
+    "drain_timeout": 5.0,
+    "retry": Backoff.model_validate({"initial": "100ms", "max": "1s"}),
+    "stopped_partition_retry": 1.0,
+}
+"""Fields of a worker: what takes a minute in production takes seconds here."""
+FAST_CLIENT: dict[str, str | int | bool] = {
+    "reconnect.backoff.max.ms": 500,
+    "socket.timeout.ms": 3000,
+}
+
+
+class Scene:
+    """A worker of the demo on the cluster, in threads, under load, judged at the end."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topology: Topology,
+        enricher: Enricher,
+        flights: list[bytes],
+        **changes: Any,
+    ) -> None:
+        """`changes` are fields of the worker."""
+        plain = pick(topology, None)
+        sooner = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
+        if changes.get("protocol") is Protocol.CONSUMER:
+            sooner = {}
+        fields = {"consumer": sooner, **FAST, **changes}
+        plain = plain.model_copy(update={"decisions": None})
+        top, self.worker = isolated(topology, plain, cluster, partitions=PARTITIONS, **fields)
+        broker = top.broker.model_copy(update={"client": FAST_CLIENT})
+        self.topology = top.model_copy(update={"broker": broker})
+        self.cluster = cluster
+        self.drivers: dict[int, Driver] = {}
+        self._enricher = enricher
+        cluster.until(cluster.healthy)
+        self.verifier = Verifier(cluster.inside, self.worker)
+        self.flow = Flow(cluster.inside, self.worker.input.topic, flights)
+
+    def start(self, slot: int = 0, at: Failpoint = nowhere) -> Driver:
+        """A process of the worker."""
+        driver = Driver(self.topology, self.worker, self._enricher, slot=slot, at=at).start()
+        self.drivers[slot] = driver
+        return driver
+
+    def stop(self, slot: int) -> None:
+        """Drain it."""
+        self.drivers.pop(slot).stop()
+
+    def transactional_id(self, slot: int = 0) -> str:
+        """Of a process."""
+        from workers.stream.clients import transactional_id
+
+        return transactional_id(self.worker, slot)
+
+    def progress(self, more: int = 100, seconds: float = 60.0) -> None:
+        """Until so many more records came out."""
+        wanted, deadline = self.verifier.seen + more, time.monotonic() + seconds
+        while self.verifier.seen < wanted:
+            for driver in self.drivers.values():
+                driver.check()
+            assert time.monotonic() < deadline, (
+                f"no progress in {seconds:g} s: {self.verifier.seen} of {wanted} came out"
+            )
+            PAUSE.wait(0.05)
+
+    def conclude(self, seconds: float = 90.0, doubled: int = 0) -> None:
+        """Everything out, everybody drained, and every promise held."""
+        self.flow.stop()
+        self.verifier.until(self.flow.sent, seconds)
+        for slot in list(self.drivers):
+            self.stop(slot)
+        assert self.verifier.faults(self.flow.expected, doubled=doubled) == []
+
+    def __enter__(self) -> Self:
+        self.verifier.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            # Nobody is left waiting for a cluster that a failed test left ill.
+            self.cluster.heal()
+            for driver in self.drivers.values():
+                driver.loop.stop()
+            for driver in self.drivers.values():
+                with suppress(BaseException):
+                    driver.wait(30)
+            with suppress(RuntimeError):
+                self.flow.stop()
+        self.verifier.close()
