@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -250,13 +250,17 @@ class Scene:
 
     def progress(self, more: int = 100, seconds: float = 60.0) -> None:
         """Until so many more records came out."""
-        wanted, deadline = self.verifier.seen + more, time.monotonic() + seconds
-        while self.verifier.seen < wanted:
+        wanted = self.verifier.seen + more
+        self.until(lambda: self.verifier.seen >= wanted, seconds)
+
+    def until(self, so: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Until it is so; raises what ended a worker."""
+        deadline = time.monotonic() + seconds
+        while not so():
             for driver in self.drivers.values():
                 driver.check()
-            assert time.monotonic() < deadline, (
-                f"no progress in {seconds:g} s: {self.verifier.seen} of {wanted} came out"
-            )
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not in {seconds:g} s; {self.verifier.seen} records came out")
             PAUSE.wait(0.05)
 
     def conclude(self, seconds: float = 90.0, doubled: int = 0) -> None:
@@ -265,7 +269,8 @@ class Scene:
         self.verifier.until(self.flow.sent, seconds)
         for slot in list(self.drivers):
             self.stop(slot)
-        assert self.verifier.faults(self.flow.expected, doubled=doubled) == []
+        found = self.verifier.faults(self.flow.expected, doubled=doubled)
+        assert not found, "; ".join(found)
 
     def __enter__(self) -> Self:
         self.verifier.__enter__()
