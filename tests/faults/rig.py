@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -33,6 +34,17 @@ MAX_RECORDS = 200
 LIFE_SECONDS = 25.0
 PARTITIONS = 3
 PAUSE = threading.Event()
+FAST: dict[str, Any] = {
+    "transaction_timeout": 5.0,
+    "drain_timeout": 5.0,
+    "retry": Backoff.model_validate({"initial": "100ms", "max": "1s"}),
+    "stopped_partition_retry": 1.0,
+}
+"""Fields of a worker: what takes a minute in production takes seconds here."""
+FAST_CLIENT: dict[str, str | int | bool] = {
+    "reconnect.backoff.max.ms": 500,
+    "socket.timeout.ms": 3000,
+}
 
 
 def topology_file(folder: Path, servers: str, worker: Worker, *, static: bool) -> Path:
@@ -42,7 +54,7 @@ def topology_file(folder: Path, servers: str, worker: Worker, *, static: bool) -
         timeout = {}
     text = f"""
 version: 1
-broker: {{bootstrap_servers: "{servers}"}}
+broker: {{bootstrap_servers: "{servers}", client: {json.dumps(FAST_CLIENT)}}}
 contracts: {{directory: {ROOT / "schemas"}}}
 models: {{directory: {ROOT / "models"}}}
 workers:
@@ -56,6 +68,7 @@ workers:
     protocol: {worker.protocol.value}
     delivery: {worker.delivery.value}
     drain_timeout: {worker.drain_timeout}s
+    transaction_timeout: {worker.transaction_timeout}s
     first_start: earliest
     static_membership: {str(static).lower()}
     batch: {{max_records: {MAX_RECORDS}, linger: 50ms}}
@@ -100,8 +113,9 @@ class Zygote:
 
     def _wait(self) -> None:
         assert self._process.stdout is not None
-        self.status = int(self._process.stdout.readline().split()[1])
-        self._over.set()
+        if line := self._process.stdout.readline():
+            self.status = int(line.split()[1])
+            self._over.set()
 
     def end(self, number: signal.Signals, within: float = 60.0) -> None:
         """Signal this life and wait until it is over."""
@@ -133,6 +147,7 @@ class Zygote:
         if not self._over.is_set() and self._pid:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
+            self._over.wait(10)
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._log):
@@ -191,19 +206,6 @@ class Flow:
         self._sender.flush()
 
 
-FAST: dict[str, Any] = {
-    "transaction_timeout": 5.0,
-    "drain_timeout": 5.0,
-    "retry": Backoff.model_validate({"initial": "100ms", "max": "1s"}),
-    "stopped_partition_retry": 1.0,
-}
-"""Fields of a worker: what takes a minute in production takes seconds here."""
-FAST_CLIENT: dict[str, str | int | bool] = {
-    "reconnect.backoff.max.ms": 500,
-    "socket.timeout.ms": 3000,
-}
-
-
 class Scene:
     """A worker of the demo on the cluster, in threads, under load, judged at the end."""
 
@@ -237,6 +239,11 @@ class Scene:
         driver = Driver(self.topology, self.worker, self._enricher, slot=slot, at=at).start()
         self.drivers[slot] = driver
         return driver
+
+    def twin(self) -> Driver:
+        """Another process by the name of the first; only their transactional ids differ."""
+        other = self.worker.model_copy(update={"transactional_id": "twin"})
+        return Driver(self.topology, other, self._enricher).start()
 
     def stop(self, slot: int) -> None:
         """Drain it."""

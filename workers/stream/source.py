@@ -8,6 +8,7 @@ from `position()`.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from workers.stream.positions import Positions
 from workers.stream.work import topic_partitions
 from workers.topology import Worker
 
+LEAVE = 5.0
+"""Seconds that leaving the group may take."""
 CHUNK = 1000
 """Records asked of the client at once; between two chunks the bytes so far are looked at."""
 
@@ -65,6 +68,7 @@ class Source:
         self._assigned: set[int] = set()
         self._stopped: dict[int, _Stop] = {}
         self._positions = Positions(consumer, worker, journal)
+        self._settled: dict[int, int] = {}
         self._taken: set[int] = set()
         self._strayed = False
         self._subscribed = False
@@ -278,6 +282,10 @@ class Source:
     def commit(self, polled: Polled, *, asynchronous: bool) -> None:
         """At least once: the batch's outcomes are acknowledged, so its offsets may move."""
         offsets = [place for place in polled.offsets if place.partition in self._assigned]
+        self._settled.update((place.partition, place.offset) for place in offsets)
+        self._commit(offsets, asynchronous=asynchronous)
+
+    def _commit(self, offsets: list[TopicPartition], *, asynchronous: bool) -> None:
         if not offsets:
             return
         try:
@@ -290,9 +298,24 @@ class Source:
             self._journal.warn(Event.COMMIT_FAILED, why=error.args[0].str())
 
     def close(self) -> None:
-        """Leave the group."""
-        if self._subscribed:
+        """Leave the group, if that takes no longer than a moment; the session ends it else.
+
+        With a commit under way the client waits for brokers to come back, for however long.
+        """
+        if not self._subscribed:
+            return
+        leaving = threading.Thread(target=self._leave, daemon=True)
+        leaving.start()
+        leaving.join(LEAVE)
+        if leaving.is_alive():
+            why = f"no answer in {LEAVE:g} s to leaving the group: it waits for the session to end"
+            self._journal.warn(Event.UNWELL, why=why)
+
+    def _leave(self) -> None:
+        try:
             self._consumer.close()
+        except KafkaException as error:
+            self._journal.warn(Event.UNWELL, why=error.args[0].str())
 
     def _partitions(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
@@ -318,6 +341,10 @@ class Source:
 
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.before_revoke()
+        # At least once: a commit that was on its way when the group began to change was refused.
+        settled = {p.partition: self._settled.get(p.partition) for p in places}
+        again = {number: offset for number, offset in settled.items() if offset is not None}
+        self._commit(topic_partitions(self._topic, again), asynchronous=False)
         self._take(places, Event.REVOKED)
 
     def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -329,6 +356,7 @@ class Source:
         for number in numbers:
             self._assigned.discard(number)
             self._stopped.pop(number, None)
+            self._settled.pop(number, None)
             self._positions.forget(number)
             self._taken.add(number)
         self._journal.info(event, partitions=numbers)
