@@ -14,15 +14,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 
 from tests.conftest import ROOT
 from tests.traffic import broken, good
 from workers.enrich.path import Enricher
 from workers.stream.publish import Failpoint, nowhere
-from workers.testing import Driver, Sender, Sent, isolated
+from workers.testing import Driver, Sender, Sent, isolated, produce
 from workers.testing.cluster import Cluster
 from workers.testing.verifier import Expected, Verifier
 from workers.topology import Protocol, Topology, Worker
@@ -230,6 +233,7 @@ class Scene:
         self.cluster = cluster
         self.drivers: dict[int, Driver] = {}
         self._enricher = enricher
+        self._flights = flights
         cluster.until(cluster.healthy)
         self.verifier = Verifier(cluster.inside, self.worker)
         self.flow = Flow(cluster.inside, self.worker.input.topic, flights)
@@ -270,6 +274,18 @@ class Scene:
                 raise TimeoutError(f"not in {seconds:g} s; {self.verifier.seen} records came out")
             PAUSE.wait(0.05)
 
+    def more(self, count: int, partitions: int = PARTITIONS) -> None:
+        """Write records when the flow has stopped, to every partition."""
+        sent = self.flow.sent
+        records = [
+            replace(record, headers=[("place", b"%d" % (sent + n))], partition=n % partitions)
+            for n, record in enumerate(good(self._flights[:count]))
+        ]
+        # A key stays in its partition.
+        keyed = [replace(r, key=b"more-%d" % r.partition) for r in records]
+        produce(self.cluster.inside, self.worker.input.topic, keyed)
+        self.flow.sent += count
+
     def conclude(self, seconds: float = 90.0, doubled: int = 0) -> None:
         """Everything out, everybody drained, and every promise held."""
         self.flow.stop()
@@ -278,6 +294,34 @@ class Scene:
             self.stop(slot)
         found = self.verifier.faults(self.flow.expected, doubled=doubled)
         assert not found, "; ".join(found)
+
+    def overtake(self, partition: int, records: int) -> int:
+        """Delete so many records that the group has not read; where the partition begins then."""
+        begin = self._committed(partition) + records
+        self.cluster.delete_records(self.worker.input.topic, partition, begin)
+        return begin
+
+    def _committed(self, partition: int) -> int:
+        asking = Consumer({"bootstrap.servers": self.cluster.inside, "group.id": self.worker.group})
+        place = TopicPartition(self.worker.input.topic, partition)
+        found: int = asking.committed([place], timeout=20)[0].offset
+        asking.close()
+        return found
+
+    def set_offset(self, partition: int, offset: int) -> None:
+        """What a person does with `kafka-consumer-groups --reset-offsets`."""
+        places = [TopicPartition(self.worker.input.topic, partition, offset)]
+        asked = [ConsumerGroupTopicPartitions(self.worker.group, places)]
+        for answer in self.cluster.admin.alter_consumer_group_offsets(asked).values():
+            answer.result(30)
+
+    def conclude_with_loss(self) -> list[str]:
+        """As `conclude`, where records were taken away."""
+        self.flow.stop()
+        self.until(lambda: not self.verifier.uncommitted())
+        for slot in list(self.drivers):
+            self.stop(slot)
+        return self.verifier.faults(self.flow.expected)
 
     def __enter__(self) -> Self:
         self.verifier.__enter__()

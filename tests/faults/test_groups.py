@@ -22,9 +22,7 @@ RESTARTS = 20
 
 
 @pytest.mark.parametrize("delivery", list(Delivery))
-def test_rolling_restarts_double_nothing(
-    scene: AnyScene, seed: int, delivery: Delivery
-) -> None:
+def test_rolling_restarts_double_nothing(scene: AnyScene, seed: int, delivery: Delivery) -> None:
     """Three processes drained and started again, one after the other, seven times over."""
     chance = random.Random(seed)
     with scene(delivery=delivery) as live:
@@ -95,9 +93,7 @@ def test_the_elder_of_two_instances_of_one_name_ends(scene: AnyScene) -> None:
 
 def test_the_younger_of_two_instances_of_one_name_is_refused(scene: AnyScene) -> None:
     """KIP-848: it says so and ends; the elder does not notice."""
-    with scene(
-        static_membership=True, instance="twin", protocol=Protocol.CONSUMER
-    ) as live:
+    with scene(static_membership=True, instance="twin", protocol=Protocol.CONSUMER) as live:
         # Two transactional ids, or that is what it would end by.
         live.start()
         live.progress()
@@ -106,5 +102,3 @@ def test_the_younger_of_two_instances_of_one_name_is_refused(scene: AnyScene) ->
             younger.wait(30)
         live.progress()
         live.conclude()
-
-

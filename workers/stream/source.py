@@ -24,6 +24,7 @@ from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
 from workers.stream.messages import to_batch
 from workers.stream.positions import Positions
+from workers.stream.settled import SettledState
 from workers.stream.work import topic_partitions
 from workers.topology import Worker
 
@@ -56,8 +57,18 @@ class _Stop:
 class Source:
     """One consumer of the worker's group."""
 
-    def __init__(self, consumer: Consumer, worker: Worker, clock: Clock, journal: Journal) -> None:
-        """Takes over the consumer; `before_revoke` is the loop's to set."""
+    def __init__(
+        self,
+        consumer: Consumer,
+        worker: Worker,
+        clock: Clock,
+        journal: Journal,
+        settled: SettledState,
+    ) -> None:
+        """Takes over the consumer, whose `on_commit` is `settled`'s.
+
+        `before_revoke` is the loop's to set.
+        """
         self.before_revoke: Callable[[], None] = lambda: None
         self.epoch = 0
         self._consumer = consumer
@@ -68,7 +79,7 @@ class Source:
         self._assigned: set[int] = set()
         self._stopped: dict[int, _Stop] = {}
         self._positions = Positions(consumer, worker, journal)
-        self._settled: dict[int, int] = {}
+        self._settled = settled
         self._taken: set[int] = set()
         self._strayed = False
         self._subscribed = False
@@ -282,17 +293,41 @@ class Source:
     def commit(self, polled: Polled, *, asynchronous: bool) -> None:
         """At least once: the batch's outcomes are acknowledged, so its offsets may move."""
         offsets = [place for place in polled.offsets if place.partition in self._assigned]
-        self._settled.update((place.partition, place.offset) for place in offsets)
-        self._commit(offsets, asynchronous=asynchronous)
+        self._settled.owe(offsets)
+        if asynchronous:
+            self._commit(offsets)
+        else:
+            self._commit_owed(offset.partition for offset in offsets)
 
-    def _commit(self, offsets: list[TopicPartition], *, asynchronous: bool) -> None:
+    def finish(self, seconds: float) -> None:
+        """At least once: see that what is settled is committed, before the group is left.
+
+        The broker refuses commits while the group changes; a rebalance goes on in `idle`.
+        """
+        deadline = self._clock.monotonic() + seconds
+        while self._settled.owed(self._assigned):
+            self._commit_owed(self._assigned)
+            if self._clock.monotonic() >= deadline or not self._settled.owed(self._assigned):
+                return
+            self.idle(0.1)
+
+    def _commit_owed(self, partitions: Iterable[int]) -> None:
+        """Wait until what these partitions owe is committed, or refused."""
+        offsets = topic_partitions(self._topic, self._settled.owed(partitions))
         if not offsets:
             return
         try:
-            if asynchronous:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            self._settled.committed(error.args[0], [])
+        else:
+            self._settled.committed(None, done or [])
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             # The records are out: the next commit covers these, or another member repeats them.
             self._journal.warn(Event.COMMIT_FAILED, why=error.args[0].str())
@@ -342,9 +377,7 @@ class Source:
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.before_revoke()
         # At least once: a commit that was on its way when the group began to change was refused.
-        settled = {p.partition: self._settled.get(p.partition) for p in places}
-        again = {number: offset for number, offset in settled.items() if offset is not None}
-        self._commit(topic_partitions(self._topic, again), asynchronous=False)
+        self._commit_owed(place.partition for place in places)
         self._take(places, Event.REVOKED)
 
     def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -356,7 +389,7 @@ class Source:
         for number in numbers:
             self._assigned.discard(number)
             self._stopped.pop(number, None)
-            self._settled.pop(number, None)
+            self._settled.forget(number)
             self._positions.forget(number)
             self._taken.add(number)
         self._journal.info(event, partitions=numbers)

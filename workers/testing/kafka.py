@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -185,6 +186,10 @@ class RealKafka:
         """Move the beginning of a partition, as retention does."""
         place = TopicPartition(name, partition, before)
         self.admin.delete_records([place])[place].result(30)
+
+    def add_partitions(self, name: str, count: int) -> None:
+        """Give a topic more of them, `count` in all."""
+        self.admin.create_partitions([NewPartitions(name, count)])[name].result(30)
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic."""

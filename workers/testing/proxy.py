@@ -244,7 +244,7 @@ class Network:
 
     async def _end_half_open(self) -> None:
         for proxy in self.proxies:
-            for link in list(proxy._links):  # noqa: SLF001  a friend
+            for link in list(proxy._links):
                 if link.dead:
                     link.abort()
 
