@@ -126,6 +126,24 @@ class Zygote:
             os.kill(self._pid, number)
         assert self._over.wait(within), "the life does not end"
 
+    def kill(self) -> None:
+        """SIGKILL, unless it has ended."""
+        self.end(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM: it drains, or has not come so far as to handle it and ends at once."""
+        self.end(signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(self.status) in {0, -signal.SIGTERM}, self.status
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end."""
+        os.kill(self._pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._pid, signal.SIGCONT)
+
     def drain(self) -> None:
         """SIGTERM, to which the answer is exit code 0."""
         self.end(signal.SIGTERM)

@@ -65,6 +65,14 @@ class HeldRequest:
         """Let it arrive on the connection it was sent on; the broker's answer, without length."""
         return self._deliver(self.frame)
 
+    def try_to_deliver(self) -> bool:
+        """The same, where the broker may be gone meanwhile; did an answer come?"""
+        try:
+            self.deliver()
+        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+            return False
+        return True
+
 
 @dataclass(slots=True)
 class _TrapState:
@@ -258,15 +266,15 @@ class Network:
     async def _end(self) -> None:
         for proxy in self.proxies:
             await proxy.end()
-        # Connections just accepted get as far as to be ended.
-        await asyncio.sleep(0.05)
+        # Connections just accepted get as far as to be ended; that takes turns of the loop.
+        await _turns()
         for writer in self.kept:
             _reset(writer)
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        # Transports close in the next turns of the loop.
-        await asyncio.sleep(0.05)
+        # So do transports, to close.
+        await _turns()
 
 
 class _Line:
@@ -292,6 +300,11 @@ class _Line:
 
     def end(self) -> None:
         self._task.cancel()
+
+
+async def _turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0.005)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
