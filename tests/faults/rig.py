@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartiti
 from tests.conftest import ROOT
 from tests.traffic import broken, good
 from workers.enrich.path import Enricher
+from workers.stream.clock import Clock
 from workers.stream.publish import Failpoint, nowhere
 from workers.testing import Driver, Sender, Sent, isolated, produce
 from workers.testing.cluster import Cluster
@@ -256,11 +257,35 @@ class Scene:
         self.verifier = Verifier(cluster.inside, self.worker)
         self.flow = Flow(cluster.inside, self.worker.input.topic, flights)
 
-    def start(self, slot: int = 0, at: Failpoint = nowhere) -> Driver:
-        """A process of the worker."""
-        driver = Driver(self.topology, self.worker, self._enricher, slot=slot, at=at).start()
-        self.drivers[slot] = driver
+    def start(self, slot: int = 0, at: Failpoint = nowhere, clock: Clock | None = None) -> Driver:
+        """The worker as one process runs it, in a thread."""
+        driver = Driver(self.topology, self.worker, self._enricher, slot=slot, at=at, clock=clock)
+        self.drivers[slot] = driver.start()
         return driver
+
+    @contextmanager
+    def process(self, topology: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """`workers run`, as an operator starts it; where it hangs its stacks are printed."""
+        command = [sys.executable, "-X", "faulthandler", "-m", "workers", "run", "-t"]
+        with (
+            log.open("ab") as output,
+            # Through a pipe, so that limits of the worker are not limits of its log.
+            subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output) as writer,
+        ):
+            process = subprocess.Popen(
+                [*command, str(topology)], cwd=ROOT, stdout=writer.stdin, stderr=writer.stdin
+            )
+            try:
+                yield process
+            finally:
+                if hangs := process.poll() is None:
+                    process.send_signal(signal.SIGABRT)
+                    process.wait()
+                if writer.stdin is not None:
+                    writer.stdin.close()
+                writer.wait()
+                if hangs:
+                    print(log.read_text(errors="replace")[-6000:])
 
     def twin(self) -> Driver:
         """Another process by the name of the first; only their transactional ids differ."""

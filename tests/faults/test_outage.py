@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.faults.rig import PAUSE, Scene, topology_file
 from workers.testing.cluster import Cluster
 from workers.topology import Delivery
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
-
-
-@contextmanager
-def running(topology: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`workers run`, as an operator starts it."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", "workers", "run", "-t", str(topology)],
-            cwd=ROOT,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            # Its stacks go to the log.
-            process.send_signal(signal.SIGABRT)
-            process.wait()
-            print(log.read_text(errors="replace")[-6000:])
 
 
 def test_sigterm_while_all_brokers_are_down_ends_in_time(
@@ -54,7 +32,7 @@ def test_sigterm_while_all_brokers_are_down_ends_in_time(
             folder.mkdir()
             file = topology_file(folder, cluster.bootstrap_servers, live.worker, static=False)
             file.write_text(f"state: {folder / 'state'}\n{file.read_text()}")
-            processes.append(stack.enter_context(running(file, folder / "first.log")))
+            processes.append(stack.enter_context(live.process(file, folder / "first.log")))
             lives.append(live)
             files.append(file)
         for live in lives:
