@@ -8,7 +8,7 @@ UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
 
-.PHONY: demo demo-smoke demo-kafka test check bench clean setup
+.PHONY: demo demo-smoke demo-kafka test check bench chaos clean setup
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
+
+# Faults at random on three brokers: make chaos SECONDS=60 SEED=7
+chaos: $(STAMP)
+	$(VENV)/bin/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from workers import __version__
 from workers.contracts.catalogue import Catalogue, Registered
@@ -53,7 +53,7 @@ from workers.stream.clients import (
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
-from workers.stream.journal import ClientLog, Event, Journal
+from workers.stream.journal import ClientLog, Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
 from workers.stream.publish import (
@@ -66,6 +66,7 @@ from workers.stream.publish import (
 from workers.stream.ranges import RangeReader
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
+from workers.stream.settled import SettledState
 from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
@@ -367,7 +368,9 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     if worker.tier is not None:
         enrich = as_first_came(enrich, worker.tier)
 
-    source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
+    settled = SettledState(journal)
+    consumer = _consumer(topology, worker, slot, settled, ClientLog(journal, clock))
+    source = Source(consumer, worker, clock, journal, settled)
     resolver = contracts_of(topology, worker, journal)
     note = slot_noted(journal)
     store = open_kept(topology.models, lambda why: note(ModelEvent.NOT_KEPT, {"why": why}))
@@ -489,15 +492,11 @@ def _follower(
 
 
 def _consumer(
-    topology: Topology, worker: Worker, slot: int, journal: Journal, clock: Clock
+    topology: Topology, worker: Worker, slot: int, settled: SettledState, log: ClientLog
 ) -> Consumer:
-    def committed(error: KafkaError | None, _: list[TopicPartition]) -> None:
-        if error is not None:
-            journal.warn(Event.COMMIT_FAILED, why=error.str())
-
     config = consumer_config(topology.broker, worker, slot)
     try:
-        return Consumer({**config, "logger": ClientLog(journal, clock), "on_commit": committed})
+        return Consumer({**config, "logger": log, "on_commit": settled.committed})
     except KafkaException as error:
         raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
 

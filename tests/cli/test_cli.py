@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.test_kill import topology_file
+from tests.faults.rig import topology_file
 from tests.traffic import good
 from workers.testing import EmbeddedBroker, Reader, RealKafka, isolated, produce
 from workers.topology import Topology, describe, json_schema

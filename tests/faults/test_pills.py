@@ -13,7 +13,7 @@ import pytest
 from examples.flights.encode import encode
 from examples.flights.events import shipped_month
 from tests.conftest import ROOT
-from tests.faults.test_kill import topology_file
+from tests.faults.rig import topology_file
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.framing import frame
 from workers.models.build import Recipe, build

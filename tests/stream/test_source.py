@@ -14,6 +14,7 @@ from workers.stream.clock import SystemClock
 from workers.stream.failures import Moved
 from workers.stream.journal import Journal
 from workers.stream.messages import to_batch
+from workers.stream.settled import SettledState
 from workers.stream.source import Source
 from workers.topology import Topology
 from workers.wiring import pick
@@ -142,7 +143,8 @@ def source(topology: Topology, client: Scripted) -> Source:
     """A source on it that owns partitions 0 and 1."""
     clock = SystemClock()
     consumer: Any = client
-    found = Source(consumer, pick(topology, None), clock, Journal(clock))
+    journal = Journal(clock)
+    found = Source(consumer, pick(topology, None), clock, journal, SettledState(journal))
     found.open()
     client.assign(None, places(0, 1))
     return found

@@ -13,6 +13,8 @@ DELIVERY_TIMEOUT = 60.0
 A transaction's records fail at the transaction's timeout."""
 COMPARISON_TIMEOUT = 10.0
 """Seconds until a comparison that nobody acknowledged is dropped."""
+PROPAGATION_MS = 10_000
+"""How long a topic may be unknown to a broker before it counts as missing."""
 SESSION_TIMEOUT_MS = 15_000
 """The classic protocol's default here; `consumer: {session.timeout.ms: …}` changes it."""
 
@@ -110,14 +112,17 @@ def producer_config(broker: Broker, worker: Worker, slot: int) -> Config:
         "delivery.report.only.error": True,
         "queue.buffering.max.messages": worker.queues.producer_messages,
         "queue.buffering.max.kbytes": max(1, worker.queues.producer_bytes // 1024),
-        "topic.metadata.propagation.max.ms": 10_000,
+        "topic.metadata.propagation.max.ms": PROPAGATION_MS,
     }
     if worker.output.partitioning is Partitioning.KEY:
         # Java's default for records with a key, so that co-partitioned topics stay so.
         config["partitioner"] = "murmur2_random"
     if worker.delivery is Delivery.EXACTLY_ONCE:
         config["transactional.id"] = transactional_id(worker, slot)
-        config["transaction.timeout.ms"] = int(worker.transaction_timeout * 1000)
+        timeout = int(worker.transaction_timeout * 1000)
+        config["transaction.timeout.ms"] = timeout
+        # A missing topic must be known to be missing before the transaction's time is over.
+        config["topic.metadata.propagation.max.ms"] = min(PROPAGATION_MS, timeout // 2)
     else:
         config["message.timeout.ms"] = int(DELIVERY_TIMEOUT * 1000)
     return config

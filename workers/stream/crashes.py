@@ -70,6 +70,7 @@ class CrashGuard:
         self._enrich = enrich
         self._journal = journal
         self._watchdog = watchdog
+        self._unwritten = False
         self._notes = self._learned()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +186,15 @@ class CrashGuard:
         }
         # One call, so that a process that ends in it leaves the old line or the new one; what
         # is left of a longer one stands behind the line's end.
-        os.pwrite(self._descriptor, json.dumps(document).encode() + b"\n", 0)
+        try:
+            os.pwrite(self._descriptor, json.dumps(document).encode() + b"\n", 0)
+        except OSError as error:
+            # Notes help when a process is ended; records go on without them.
+            if not self._unwritten:
+                self._journal.warn(Event.CRASH_NOT_NOTED, file=str(self._file), why=error.strerror)
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     def close(self) -> None:
         """Nothing is under way any more."""

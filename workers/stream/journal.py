@@ -49,6 +49,7 @@ class Event(StrEnum):
     PROBING = "partition.probing"
     CRASH_NOTED = "crash.noted"
     CRASH_FOUND = "crash.found"
+    CRASH_NOT_NOTED = "crash.not_noted"
     CONTRACTS_TAKEN = "contracts.taken"
     CONTRACTS_REFUSED = "contracts.refused"
     MODEL_SERVED = "model.served"

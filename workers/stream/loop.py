@@ -356,6 +356,7 @@ class Loop:
                 self._journal.warn(Event.UNWELL, why=str(unwell))
             else:
                 self._settled(asynchronous=False)
+                self._source.finish(self._budget())
                 self._journal.info(Event.DRAINED, **self._journal.totals())
                 return
         self._journal.warn(Event.DRAIN_ABANDONED, **self._journal.totals())

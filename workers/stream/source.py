@@ -8,6 +8,7 @@ from `position()`.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
 from workers.stream.messages import to_batch
 from workers.stream.positions import Positions
+from workers.stream.settled import SettledState
 from workers.stream.work import topic_partitions
 from workers.topology import Worker
 
+LEAVE = 5.0
+"""Seconds that leaving the group may take."""
 CHUNK = 1000
 """Records asked of the client at once; between two chunks the bytes so far are looked at."""
 
@@ -53,8 +57,18 @@ class _Stop:
 class Source:
     """One consumer of the worker's group."""
 
-    def __init__(self, consumer: Consumer, worker: Worker, clock: Clock, journal: Journal) -> None:
-        """Takes over the consumer; `before_revoke` is the loop's to set."""
+    def __init__(
+        self,
+        consumer: Consumer,
+        worker: Worker,
+        clock: Clock,
+        journal: Journal,
+        settled: SettledState,
+    ) -> None:
+        """Takes over the consumer, whose `on_commit` is `settled`'s.
+
+        `before_revoke` is the loop's to set.
+        """
         self.before_revoke: Callable[[], None] = lambda: None
         self.epoch = 0
         self._consumer = consumer
@@ -65,6 +79,7 @@ class Source:
         self._assigned: set[int] = set()
         self._stopped: dict[int, _Stop] = {}
         self._positions = Positions(consumer, worker, journal)
+        self._settled = settled
         self._taken: set[int] = set()
         self._strayed = False
         self._subscribed = False
@@ -278,21 +293,64 @@ class Source:
     def commit(self, polled: Polled, *, asynchronous: bool) -> None:
         """At least once: the batch's outcomes are acknowledged, so its offsets may move."""
         offsets = [place for place in polled.offsets if place.partition in self._assigned]
+        self._settled.owe(offsets)
+        if asynchronous:
+            self._commit(offsets)
+        else:
+            self._commit_owed(offset.partition for offset in offsets)
+
+    def finish(self, seconds: float) -> None:
+        """At least once: see that what is settled is committed, before the group is left.
+
+        The broker refuses commits while the group changes; a rebalance goes on in `idle`.
+        """
+        deadline = self._clock.monotonic() + seconds
+        while self._settled.owed(self._assigned):
+            self._commit_owed(self._assigned)
+            if self._clock.monotonic() >= deadline or not self._settled.owed(self._assigned):
+                return
+            self.idle(0.1)
+
+    def _commit_owed(self, partitions: Iterable[int]) -> None:
+        """Wait until what these partitions owe is committed, or refused."""
+        offsets = topic_partitions(self._topic, self._settled.owed(partitions))
         if not offsets:
             return
         try:
-            if asynchronous:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            self._settled.committed(error.args[0], [])
+        else:
+            self._settled.committed(None, done or [])
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             # The records are out: the next commit covers these, or another member repeats them.
             self._journal.warn(Event.COMMIT_FAILED, why=error.args[0].str())
 
     def close(self) -> None:
-        """Leave the group."""
-        if self._subscribed:
+        """Leave the group, if that takes no longer than a moment; the session ends it else.
+
+        With a commit under way the client waits for brokers to come back, for however long.
+        """
+        if not self._subscribed:
+            return
+        leaving = threading.Thread(target=self._leave, daemon=True)
+        leaving.start()
+        leaving.join(LEAVE)
+        if leaving.is_alive():
+            why = f"no answer in {LEAVE:g} s to leaving the group: it waits for the session to end"
+            self._journal.warn(Event.UNWELL, why=why)
+
+    def _leave(self) -> None:
+        try:
             self._consumer.close()
+        except KafkaException as error:
+            self._journal.warn(Event.UNWELL, why=error.args[0].str())
 
     def _partitions(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
@@ -318,6 +376,8 @@ class Source:
 
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.before_revoke()
+        # At least once: a commit that was on its way when the group began to change was refused.
+        self._commit_owed(place.partition for place in places)
         self._take(places, Event.REVOKED)
 
     def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -329,6 +389,7 @@ class Source:
         for number in numbers:
             self._assigned.discard(number)
             self._stopped.pop(number, None)
+            self._settled.forget(number)
             self._positions.forget(number)
             self._taken.add(number)
         self._journal.info(event, partitions=numbers)

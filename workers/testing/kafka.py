@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -86,7 +87,7 @@ class LocalProcess:
     """
 
     def __init__(self, heap: str = "512m", users: Mapping[str, str] | None = None) -> None:
-        self._libs = _jars()
+        self._libs = jars()
         self._heap = heap
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._port, controller = free_port(), free_port()
@@ -98,7 +99,7 @@ class LocalProcess:
             self.secured_servers = f"127.0.0.1:{port}"
             properties += _security(self._port, port, controller, users)
         self._properties.write_text(properties)
-        storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={_cluster_id()}"]
+        storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id()}"]
         done = subprocess.run(
             self._java(*storage, "-c", str(self._properties)), capture_output=True, check=False
         )
@@ -165,11 +166,11 @@ class RealKafka:
                     raise NoKafka(f"the broker was not ready in {READY_SECONDS:g} s") from error
 
     def create_topic(self, name: str, partitions: int, **settings: str) -> None:
-        """Make a topic with one replica; in the names of settings underscores stand for dots."""
+        """Make a topic; in the names of settings underscores stand for dots."""
         # Kept for ever: tests write timestamps of years ago, which retention goes by.
         config = {"retention.ms": "-1"}
         config |= {key.replace("_", "."): value for key, value in settings.items()}
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)
+        topic = NewTopic(name, num_partitions=partitions, config=config)
         self.admin.create_topics([topic])[name].result(30)
 
     def set_topic(self, name: str, **settings: str) -> None:
@@ -186,9 +187,19 @@ class RealKafka:
         place = TopicPartition(name, partition, before)
         self.admin.delete_records([place])[place].result(30)
 
+    def add_partitions(self, name: str, count: int) -> None:
+        """Give a topic more of them, `count` in all."""
+        self.admin.create_partitions([NewPartitions(name, count)])[name].result(30)
+
     def delete_topic(self, name: str) -> None:
         """Remove a topic."""
         self.admin.delete_topics([name])[name].result(30)
+
+    def delete_all_topics(self) -> None:
+        """Remove all but Kafka's own."""
+        names = [n for n in self.admin.list_topics(timeout=30).topics if not n.startswith("__")]
+        for answer in self.admin.delete_topics(names).values() if names else ():
+            answer.result(30)
 
     def stop(self) -> None:
         """End what we started."""
@@ -224,7 +235,12 @@ def _docker_answers() -> bool:
     return asked.returncode == 0
 
 
-def _jars() -> Path:
+def jars() -> Path:
+    """The folder of Apache Kafka's jars; Maven fetches them once.
+
+    Raises:
+        NoKafka: Java or Maven is missing, or they cannot be had.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     libs = cache / "enrichment-workers" / f"kafka-{VERSION}"
     if (libs / ".complete").exists():
@@ -299,5 +315,6 @@ def free_port() -> int:
         return port
 
 
-def _cluster_id() -> str:
+def cluster_id() -> str:
+    """A name for a new cluster."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
