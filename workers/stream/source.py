@@ -192,7 +192,9 @@ class Source:
         if error is None:
             return
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:
-            self._on_reset(partition, error)
+            # Taken away since, its offset is no longer ours to ask for, nor to begin with.
+            if partition in self._assigned:
+                self._on_reset(partition, error)
             return
         meant = translate(error, f"reading {self._topic}")
         if isinstance(meant, Halt):
