@@ -314,7 +314,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         file = folder / f"{worker.name}.{slot}.json"
         return CrashGuard(file, worker.input.topic, enricher.enrich, journal, watchdog)
 
-    source = Source(_consumer(topology, worker, slot, journal, clock), worker, clock, journal)
+    source = _source(topology, worker, slot, clock, journal)
     resolver = contracts_of(topology, worker, journal)
     note = slot_noted(journal)
     store = open_kept(topology.models, lambda why: note(ModelEvent.NOT_KEPT, {"why": why}))
@@ -400,18 +400,20 @@ def _follower(
     )
 
 
-def _consumer(
-    topology: Topology, worker: Worker, slot: int, journal: Journal, clock: Clock
-) -> Consumer:
-    def committed(error: KafkaError | None, _: list[TopicPartition]) -> None:
+def _source(
+    topology: Topology, worker: Worker, slot: int, clock: Clock, journal: Journal
+) -> Source:
+    def committed(error: KafkaError | None, places: list[TopicPartition]) -> None:
         if error is not None:
-            journal.warn(Event.COMMIT_FAILED, why=error.str())
+            source.commits.failed(error, places)
 
     config = consumer_config(topology.broker, worker, slot)
     try:
-        return Consumer({**config, "logger": ClientLog(journal, clock), "on_commit": committed})
+        consumer = Consumer({**config, "logger": ClientLog(journal, clock), "on_commit": committed})
     except KafkaException as error:
         raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+    source = Source(consumer, worker, clock, journal)
+    return source
 
 
 def _publisher(

@@ -82,6 +82,7 @@ class SimulatedConsumer:
         self._reset: set[int] = set()
         self._paused: set[int] = set()
         self._sent: list[tuple[dict[int, int], Metadata]] = []
+        self.failed: Callable[..., None] = lambda *_: None
         self._callbacks: dict[str, Callable[..., None]] = {}
 
     def tell(self, what: str, partition: int = -1) -> None:
@@ -176,6 +177,7 @@ class SimulatedConsumer:
     def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         """Stable offsets: it waits for transactions that are still open."""
         pause()
+        self._answer_commits()
         if self._fault("committed") or any(self._cluster.unstable(p.partition) for p in places):
             self._cluster.clock.wait(timeout)
             raise failure(KafkaError._TIMED_OUT)
@@ -211,9 +213,13 @@ class SimulatedConsumer:
     def _answer_commits(self) -> None:
         sent, self._sent = self._sent, []
         for given, metadata in sent:
+            fault = self._fault("commit")
             refused = self._cluster.refuses(metadata, transactional=False)
-            if not refused and not self._fault("commit"):
+            if not refused and fault != "refused":
                 self._cluster.commit(given, metadata[0])
+            if refused or fault:
+                error = KafkaError(KafkaError.ILLEGAL_GENERATION)
+                self.failed(error, [TopicPartition(TOPIC, p, o) for p, o in given.items()])
 
     def seek(self, place: TopicPartition) -> None:
         """Only where fetching has begun (librdkafka #3959)."""

@@ -83,6 +83,7 @@ class Process:
         journal = Journal(clock, slot=slot)
         client: Any = self.consumer
         source = Source(client, worker, clock, journal)
+        self.consumer.failed = source.commits.failed
         resolver: Any = registry
         self.loop = Loop(
             worker=worker,

@@ -31,8 +31,10 @@ from workers.wiring import pick
 
 SLOTS = st.integers(0, 1)
 PARTITIONS = st.integers(0, 2)
-ROUNDS = st.integers(0, 8)
-KINDS = st.sampled_from([b"good", b"good", b"good", b"good", b"bad", b"huge", b"unknown"])
+ROUNDS = st.integers(0, 12)
+SLOW = st.sampled_from([1, 2, 5, 12])
+"""Calls of the loop for one of a publish."""
+KINDS = st.sampled_from([*[b"good"] * 9, b"bad", b"bad", b"huge", b"unknown"])
 FAULTS = [
     ("consume", "raise"),
     ("consume", "transport"),
@@ -48,6 +50,7 @@ FAULTS = [
     *(("end", how) for how in ("won", "lost", "slow", "twice", "resumed")),
 ]
 SHORT = settings(
+    phases=[__import__("hypothesis").Phase.generate],
     max_examples=100,
     stateful_step_count=40,
     derandomize=True,
@@ -91,11 +94,15 @@ class Offsets(RuleBasedStateMachine):
             timeout=self.worker.transaction_timeout,
         )
         self.processes: dict[int, Process] = {}
-        self.ended: list[Process] = []
+        self.slow = 1
+        self._round = 0
 
-    @initialize(kinds=st.lists(st.lists(KINDS, max_size=8), min_size=3, max_size=3))
-    def begin(self, kinds: list[list[bytes]]) -> None:
+    @initialize(
+        kinds=st.lists(st.lists(KINDS, min_size=2, max_size=12), min_size=3, max_size=3), slow=SLOW
+    )
+    def begin(self, kinds: list[list[bytes]], slow: int) -> None:
         """Two processes, their partitions, and records."""
+        self.slow = slow
         for partition, found in enumerate(kinds):
             self.cluster.log[partition].extend(found)
         for slot in (0, 1):
@@ -161,22 +168,21 @@ class Offsets(RuleBasedStateMachine):
         if slot in self.processes:
             self.processes[slot].loop.stop()
 
-    @rule(slot=SLOTS, fault=st.sampled_from(FAULTS), rounds=ROUNDS)
-    def fail(self, slot: int, fault: tuple[str, str], rounds: int) -> None:
-        """The next call of that kind fails."""
-        call, how = fault
-        self.cluster.faults[slot, call].append(how)
+    @rule(
+        slot=SLOTS, faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4), rounds=ROUNDS
+    )
+    def fail(self, slot: int, faults: list[tuple[str, str]], rounds: int) -> None:
+        """The next calls of these kinds fail."""
+        for call, how in faults:
+            self.cluster.faults[slot, call].append(how)
         self._all_go(rounds)
 
-    @rule(leaky=st.booleans())
-    def leak(self, leaky: bool) -> None:
-        """Pauses are not heard, or are."""
+    @rule(leaky=st.booleans(), denies=st.booleans(), slow=SLOW)
+    def weather(self, leaky: bool, denies: bool, slow: int) -> None:
+        """Pauses are heard or not, a schema is denied or not, publishes are slow or not."""
         self.cluster.leaky = leaky
-
-    @rule(denies=st.booleans())
-    def answer(self, denies: bool) -> None:
-        """The registry denies the schema that is asked for, or is silent."""
         self.registry.denies = denies
+        self.slow = slow
 
     @precondition(lambda self: self.cluster.late)
     @rule()
@@ -211,7 +217,7 @@ class Offsets(RuleBasedStateMachine):
 
     def _settle_all(self) -> None:
         self.cluster.faults.clear()
-        self.cluster.leaky = False
+        self.cluster.leaky, self.slow = False, 1
         self.registry.denies = True
         for _ in range(ENOUGH):
             for slot in list(self.processes):
@@ -247,12 +253,15 @@ class Offsets(RuleBasedStateMachine):
         for _ in range(rounds):
             for process in self.processes.values():
                 self._go(process, 1)
+                self._go(process, self.slow % 2)
 
     def _go(self, process: Process, rounds: int) -> None:
         for _ in range(rounds):
+            self._round += 1
             process.main.step()
-            for task in process.publishing():
-                task.step()
+            if self._round % self.slow == 0:
+                for task in process.publishing():
+                    task.step()
 
     def _end(self, slot: int) -> None:
         """Of what is over, or was killed, the group hears when its session is over."""

@@ -8,7 +8,7 @@ from `position()`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from confluent_kafka import Message as KafkaMessage
 from workers.enrich.batch import Batch
 from workers.errors import Halt, Retry
 from workers.stream.clock import Clock
+from workers.stream.commits import Commits
 from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
 from workers.stream.messages import to_batch
@@ -65,6 +66,7 @@ class Source:
         self._assigned: set[int] = set()
         self._stopped: dict[int, _Stop] = {}
         self._positions = Positions(consumer, worker, journal)
+        self.commits = Commits(consumer, worker.input.topic, clock, journal)
         self._taken: set[int] = set()
         self._strayed = False
         self._subscribed = False
@@ -101,6 +103,7 @@ class Source:
             Halt: see `failures`; or a new group where `first_start` is fail.
         """
         self._taken.clear()
+        self.commits.again()
         self._try_stopped_again()
         messages = self._consume(min(limit, self._worker.batch.max_records))
         now = self._clock.now()
@@ -144,7 +147,7 @@ class Source:
             back = self._taken & self._assigned
             if back:
                 # Taken and given back within one poll: what was dropped must be read again.
-                self._positions.to_committed(back)
+                self._to_committed(back)
         if self._stopped:
             found = [message for message in found if message.partition() not in self._stopped]
         return found
@@ -156,12 +159,14 @@ class Source:
     def idle(self, seconds: float) -> None:
         """Stay in the group without reading: partitions are paused meanwhile."""
         try:
-            paused = self._partitions(self._assigned)
-            self._consumer.pause(paused)
-            deadline = self._clock.monotonic() + seconds
-            while (wait := deadline - self._clock.monotonic()) > 0:
-                self._serve(min(wait, 0.1))
-            self._consumer.resume(self._partitions(self._assigned - self._stopped.keys()))
+            try:
+                self._consumer.pause(self._partitions(self._assigned))
+                deadline = self._clock.monotonic() + seconds
+                while (wait := deadline - self._clock.monotonic()) > 0:
+                    self._serve(min(wait, 0.1))
+            finally:
+                # Also after a failure: a loop that then has nothing to read never idles again.
+                self._consumer.resume(self._partitions(self._assigned - self._stopped.keys()))
         except (KafkaException, Retry) as error:
             # A partition may leave between the callback and here, or a question go unanswered. Who
             # idles looks at owns() afterwards, and rewinds.
@@ -185,7 +190,12 @@ class Source:
             Retry: the broker did not answer, or a partition cannot be moved now.
         """
         self._strayed = False
-        self._positions.to_committed(self._assigned)
+        self._to_committed(self._assigned)
+
+    def _to_committed(self, partitions: Collection[int]) -> None:
+        """Whatever comes from there on is committed anew: nothing of before is owed."""
+        self.commits.forget(partitions)
+        self._positions.to_committed(partitions)
 
     def _on_error(self, message: KafkaMessage) -> None:
         error, partition = message.error(), message.partition()
@@ -275,25 +285,18 @@ class Source:
             del self._stopped[partition]
             with translated(f"resuming {self._topic} [{partition}]"):
                 self._consumer.resume(self._partitions([partition]))
-        self._positions.to_committed(due)
+        self._to_committed(due)
 
     def commit(self, polled: Polled, *, asynchronous: bool) -> None:
         """At least once: the batch's outcomes are acknowledged, so its offsets may move."""
-        offsets = [place for place in polled.offsets if place.partition in self._assigned]
-        if not offsets:
-            return
-        try:
-            if asynchronous:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            # The records are out: the next commit covers these, or another member repeats them.
-            self._journal.warn(Event.COMMIT_FAILED, why=error.args[0].str())
+        ends = polled.batch.next_offsets().items()
+        offsets = {partition: end for partition, end in ends if partition in self._assigned}
+        self.commits.send(offsets, asynchronous=asynchronous)
 
     def close(self) -> None:
         """Leave the group."""
         if self._subscribed:
+            self.commits.settle()
             self._consumer.close()
 
     def _partitions(self, partitions: Iterable[int]) -> list[TopicPartition]:
@@ -320,6 +323,7 @@ class Source:
 
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.before_revoke()
+        self.commits.settle()
         self._take(places, Event.REVOKED)
 
     def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -333,4 +337,5 @@ class Source:
             self._stopped.pop(number, None)
             self._positions.forget(number)
             self._taken.add(number)
+        self.commits.forget(numbers)
         self._journal.info(event, partitions=numbers)
