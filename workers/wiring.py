@@ -48,7 +48,7 @@ from workers.stream.clients import (
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
-from workers.stream.journal import ClientLog, Event, Journal
+from workers.stream.journal import ClientLog, Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
 from workers.stream.publish import (

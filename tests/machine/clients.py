@@ -353,7 +353,7 @@ class SimulatedProducer:
             raise failure(KafkaError._TIMED_OUT, retriable=True)
         self._won = self._cluster.end(self._identity)
         if fault == "twice":
-            self._cluster.late.append((self._identity, self._epoch))
+            self._cluster.late.add((self._identity, self._epoch))
             self._logger.log(30, "FAIL [TxnCoordinator]: Disconnected")
         if fault == "won":
             raise failure(KafkaError.UNKNOWN, abort=True)

@@ -55,7 +55,8 @@ class Cluster:
         self.members: dict[str, Member] = {}
         self.owners: dict[int, Member | None] = dict.fromkeys(range(partitions))
         self.moving: dict[int, Member | None] = {}
-        self.late: list[tuple[str, int]] = []
+        self.late: set[tuple[str, int]] = set()
+        """Requests to commit that were sent twice: identity and epoch of the delayed one."""
         self._generation = 0
         self._joined = 0
         self._timeout = timeout
@@ -184,6 +185,9 @@ class Cluster:
         Offsets are the sender's to give now; until the transaction ends nobody else reads there.
         """
         self._hold_to_owner(offsets, by)
+        if (identity, self._epochs[identity]) in self.late:
+            # It comes between the records and their offsets, and ends the wrong transaction.
+            self._hold_to_exactly_once(Transaction(self.clock.seconds, list(records), {}))
         self._open[identity] = Transaction(self.clock.seconds, list(records), dict(offsets))
 
     def end(self, identity: str) -> bool:
@@ -195,11 +199,6 @@ class Cluster:
         self.deliver(found.records)
         self._move(found.offsets)
         return True
-
-    def arrives_late(self, identity: str, epoch: int) -> None:
-        """The first of two requests to commit, delayed: it ends whatever is open by now."""
-        if not self.fenced(identity, epoch):
-            self.end(identity)
 
     def _hold_to_exactly_once(self, found: Transaction) -> None:
         """It has the records from the committed offset to its own, each once, in order."""

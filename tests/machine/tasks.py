@@ -43,12 +43,9 @@ class Task:
 
     def step(self) -> None:
         """Run to the next pause, or to the end."""
-        if self.over:
-            return
-        self._go.release()
-        self._back.acquire()
-        if self.over:
-            self._thread.join()
+        if not self.over:
+            self._go.release()
+            self._back.acquire()
 
     def kill(self) -> None:
         """End it where it stands: every pause raises from now on."""

@@ -17,13 +17,11 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from tests.conftest import ROOT
-from tests.machine.clients import TOPIC
 from tests.machine.cluster import Cluster
 from tests.machine.process import Process, Registry, simulate
 from workers.topology import BreakerSettings, Delivery, Worker, load
@@ -50,7 +48,6 @@ FAULTS = [
     *(("end", how) for how in ("won", "lost", "slow", "twice", "resumed")),
 ]
 SHORT = settings(
-    phases=[__import__("hypothesis").Phase.generate],
     max_examples=100,
     stateful_step_count=40,
     derandomize=True,
@@ -183,12 +180,6 @@ class Offsets(RuleBasedStateMachine):
         self.cluster.leaky = leaky
         self.registry.denies = denies
         self.slow = slow
-
-    @precondition(lambda self: self.cluster.late)
-    @rule()
-    def arrive_late(self) -> None:
-        """A request to commit that was held up on its way."""
-        self.cluster.arrives_late(*self.cluster.late.pop())
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 20.0, 70.0]))
     def wait(self, seconds: float) -> None:
