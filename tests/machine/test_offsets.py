@@ -1,8 +1,8 @@
 """Whatever happens in whatever order, offsets say what is done: a state machine against a model.
 
 The real loop, source, positions, publishers, breaker and schemas run on a simulated client; the
-cluster behind it holds every commit to the promises. `pytest tests/machine --hypothesis-profile=long
--o timeout=0` looks further than a run of the suite.
+cluster behind it holds every commit to the promises. To look further than a run of the suite:
+`pytest tests/machine --hypothesis-profile=long -o timeout=0`.
 """
 
 from __future__ import annotations
