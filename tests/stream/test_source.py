@@ -332,6 +332,21 @@ def test_a_commit_that_failed_is_sent_again_unless_a_newer_one_was(
     assert client.commits[-2:] == [{1: 10}, {0: 3}]
 
 
+def test_a_batch_of_before_a_partition_left_and_came_back_is_not_committed(
+    source: Source, client: Scripted
+) -> None:
+    """Meanwhile its owner went further; the group would be taken back."""
+    client.steps = [lambda: records(0, 1, 2) + records(1, 4)]
+    polled = source.poll(10)
+    client.committed_offsets = {0: 7, 1: 4}
+    client.revoke(None, places(0))
+    client.assign(None, places(0))
+
+    source.commit(polled, asynchronous=True)
+
+    assert client.commits[-1] == {1: 5}
+
+
 def test_offsets_that_failed_before_a_rewind_are_not_sent_after_it(
     source: Source, client: Scripted
 ) -> None:

@@ -63,7 +63,8 @@ class Source:
         self._topic = worker.input.topic
         self._clock = clock
         self._journal = journal
-        self._assigned: set[int] = set()
+        self._assigned: dict[int, int] = {}
+        """Since which epoch each is ours."""
         self._stopped: dict[int, _Stop] = {}
         self._positions = Positions(consumer, worker, journal)
         self.commits = Commits(consumer, worker.input.topic, clock, journal)
@@ -144,7 +145,7 @@ class Source:
         """Without rows of partitions taken away in this poll, or stopped."""
         if self._taken:
             found = [message for message in found if message.partition() not in self._taken]
-            back = self._taken & self._assigned
+            back = self._taken & self._assigned.keys()
             if back:
                 # Taken and given back within one poll: what was dropped must be read again.
                 self._to_committed(back)
@@ -166,7 +167,9 @@ class Source:
                     self._serve(min(wait, 0.1))
             finally:
                 # Also after a failure: a loop that then has nothing to read never idles again.
-                self._consumer.resume(self._partitions(self._assigned - self._stopped.keys()))
+                self._consumer.resume(
+                    self._partitions(self._assigned.keys() - self._stopped.keys())
+                )
         except (KafkaException, Retry) as error:
             # A partition may leave between the callback and here, or a question go unanswered. Who
             # idles looks at owns() afterwards, and rewinds.
@@ -290,7 +293,9 @@ class Source:
     def commit(self, polled: Polled, *, asynchronous: bool) -> None:
         """At least once: the batch's outcomes are acknowledged, so its offsets may move."""
         ends = polled.batch.next_offsets().items()
-        offsets = {partition: end for partition, end in ends if partition in self._assigned}
+        # Not where it left and came back since: another member may have gone further.
+        ours = {p for p, since in self._assigned.items() if since <= polled.epoch}
+        offsets = {partition: end for partition, end in ends if partition in ours}
         self.commits.send(offsets, asynchronous=asynchronous)
 
     def close(self) -> None:
@@ -305,7 +310,7 @@ class Source:
     def _on_assign(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.epoch += 1
         numbers = [place.partition for place in places]
-        self._assigned.update(numbers)
+        self._assigned.update(dict.fromkeys(numbers, self.epoch))
         self._journal.info(Event.ASSIGNED, partitions=numbers)
         if not places:
             return
@@ -333,7 +338,7 @@ class Source:
         self.epoch += 1
         numbers = [place.partition for place in places]
         for number in numbers:
-            self._assigned.discard(number)
+            self._assigned.pop(number, None)
             self._stopped.pop(number, None)
             self._positions.forget(number)
             self._taken.add(number)
