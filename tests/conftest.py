@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from examples.flights.encode import encode
 from examples.flights.events import shipped_month
@@ -18,6 +19,15 @@ from workers.topology import Delivery, Topology, load
 from workers.wiring import build_enricher, pick
 
 ROOT = Path(__file__).parents[1]
+settings.register_profile(
+    "long",
+    max_examples=5000,
+    stateful_step_count=80,
+    derandomize=False,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture(scope="session")

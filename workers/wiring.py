@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from workers import __version__
 from workers.contracts.catalogue import Catalogue, Registered
@@ -66,7 +66,6 @@ from workers.stream.publish import (
 from workers.stream.ranges import RangeReader
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
-from workers.stream.settled import SettledState
 from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
@@ -368,9 +367,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     if worker.tier is not None:
         enrich = as_first_came(enrich, worker.tier)
 
-    settled = SettledState(journal)
-    consumer = _consumer(topology, worker, slot, settled, ClientLog(journal, clock))
-    source = Source(consumer, worker, clock, journal, settled)
+    source = _source(topology, worker, slot, clock, journal)
     resolver = contracts_of(topology, worker, journal)
     note = slot_noted(journal)
     store = open_kept(topology.models, lambda why: note(ModelEvent.NOT_KEPT, {"why": why}))
@@ -491,14 +488,19 @@ def _follower(
     )
 
 
-def _consumer(
-    topology: Topology, worker: Worker, slot: int, settled: SettledState, log: ClientLog
-) -> Consumer:
+def _source(
+    topology: Topology, worker: Worker, slot: int, clock: Clock, journal: Journal
+) -> Source:
+    def answered(error: KafkaError | None, places: list[TopicPartition]) -> None:
+        source.commits.answered(error, places)
+
     config = consumer_config(topology.broker, worker, slot)
     try:
-        return Consumer({**config, "logger": log, "on_commit": settled.committed})
+        consumer = Consumer({**config, "logger": ClientLog(journal, clock), "on_commit": answered})
     except KafkaException as error:
         raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+    source = Source(consumer, worker, clock, journal)
+    return source
 
 
 def build_replay(topology: Topology, worker: Worker) -> tuple[Publisher, Outgoing]:

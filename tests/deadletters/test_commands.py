@@ -334,14 +334,14 @@ def test_a_replay_that_is_killed_is_taken_up_where_it_was(
 
     with Reader(found.servers, worker.output.topic) as events:
         for killed in range(3):
-            child = subprocess.Popen(command, **process)
+            child = subprocess.Popen(command, stderr=subprocess.PIPE, **process)
             before = len(events.records)
             deadline = time.monotonic() + 60
             while len(events.records) <= before and time.monotonic() < deadline:
                 events.read(0.05)
             child.send_signal(signal.SIGKILL)
-            child.communicate()
-            assert len(events.records) > before, killed
+            _, said = child.communicate()
+            assert len(events.records) > before, (killed, said.decode())
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, check=False, **process
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from workers.errors import Retry
 from workers.stream.caution import CautionState
@@ -14,7 +14,6 @@ from workers.stream.clock import SystemClock
 from workers.stream.failures import Moved
 from workers.stream.journal import Journal
 from workers.stream.messages import to_batch
-from workers.stream.settled import SettledState
 from workers.stream.source import Source
 from workers.topology import Topology
 from workers.wiring import pick
@@ -68,6 +67,8 @@ class Scripted:
         self.sought: list[tuple[int, int]] = []
         self.begun: list[tuple[int, int]] = []
         self.unanswered = False
+        self.commits: list[dict[int, int]] = []
+        self.refusal: KafkaError | None = None
         self.paused: set[int] = set()
         self.assign: Callable[[Any, list[TopicPartition]], None]
         self.revoke: Callable[[Any, list[TopicPartition]], None]
@@ -102,8 +103,15 @@ class Scripted:
         assert timeout > 0
         return 0, 100
 
-    def commit(self, **_: Any) -> None:
-        """Accepted."""
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        """Accepted, or refused as scripted."""
+        assert asynchronous in (True, False)
+        self.commits.append({place.partition: place.offset for place in offsets})
+        if self.refusal is not None:
+            raise KafkaException(self.refusal)
+
+    def close(self) -> None:
+        """Nothing to leave."""
 
     def seek(self, place: TopicPartition) -> None:
         """Remember it."""
@@ -144,7 +152,7 @@ def source(topology: Topology, client: Scripted) -> Source:
     clock = SystemClock()
     consumer: Any = client
     journal = Journal(clock)
-    found = Source(consumer, pick(topology, None), clock, journal, SettledState(journal))
+    found = Source(consumer, pick(topology, None), clock, journal)
     found.open()
     client.assign(None, places(0, 1))
     return found
@@ -252,6 +260,7 @@ def test_an_unanswered_question_while_idling_is_no_end(source: Source, client: S
     source.idle(0.05)
 
     assert not source.owns(polled)
+    assert client.paused == set(), "what is paused for ever stands still for ever"
 
 
 def test_a_partition_of_another_member_is_not_stopped(source: Source, client: Scripted) -> None:
@@ -283,6 +292,78 @@ def test_what_left_us_paused_is_read_when_it_comes_back(
     client.assign(None, places(0, 1))
 
     assert client.paused == set()
+
+
+def test_a_lost_position_of_a_partition_that_left_is_not_ours_to_begin(
+    source: Source, client: Scripted
+) -> None:
+    """Its owner may have committed meanwhile; a first start would take the group back."""
+
+    def rebalance() -> list[Record]:
+        client.revoke(None, places(0))
+        return [Record(0, -1001, KafkaError(KafkaError._AUTO_OFFSET_RESET)), *records(1, 4)]
+
+    before = client.commits.copy()
+    client.steps = [rebalance]
+
+    source.poll(10)
+
+    assert client.commits == before
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_commit_that_failed_is_sent_again_unless_a_newer_one_was(
+    source: Source, client: Scripted, asynchronous: bool
+) -> None:
+    """After the last record of a quiet partition no other commit would cover it."""
+    client.steps = [lambda: records(0, 1, 2) + records(1, 8)]
+    refused = KafkaError(KafkaError.STALE_MEMBER_EPOCH)
+    client.refusal = None if asynchronous else refused
+    source.commit(source.poll(10), asynchronous=asynchronous)
+    if asynchronous:
+        source.commits.answered(
+            refused, [TopicPartition("flights", p, o) for p, o in ((0, 3), (1, 9))]
+        )
+    client.refusal = None
+    client.steps = [lambda: records(1, 9)]
+    source.commit(source.poll(10), asynchronous=True)
+
+    source.close()
+
+    # The newer one was not answered: it is sent once more too.
+    assert client.commits[-2:] == [{1: 10}, {0: 3, 1: 10}]
+
+
+def test_a_batch_of_before_a_partition_left_and_came_back_is_not_committed(
+    source: Source, client: Scripted
+) -> None:
+    """Meanwhile its owner went further; the group would be taken back."""
+    client.steps = [lambda: records(0, 1, 2) + records(1, 4)]
+    polled = source.poll(10)
+    client.committed_offsets = {0: 7, 1: 4}
+    client.revoke(None, places(0))
+    client.assign(None, places(0))
+
+    source.commit(polled, asynchronous=True)
+
+    assert client.commits[-1] == {1: 5}
+
+
+def test_offsets_that_failed_before_a_rewind_are_not_sent_after_it(
+    source: Source, client: Scripted
+) -> None:
+    """What is read again is committed again, from the beginning."""
+    client.steps = [lambda: records(0, 1, 2)]
+    source.commit(source.poll(10), asynchronous=True)
+    source.rewind()
+    source.commits.answered(
+        KafkaError(KafkaError.STALE_MEMBER_EPOCH), [TopicPartition("flights", 0, 3)]
+    )
+    before = client.commits.copy()
+
+    source.close()
+
+    assert client.commits == before
 
 
 def test_rows_of_a_stopped_partition_are_left_out(source: Source, client: Scripted) -> None:

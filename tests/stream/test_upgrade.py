@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.enrich.batch import Batch, Rejection
-from workers.errors import Reject, Verdict
+from workers.errors import Code, Reject
 from workers.stream.clients import consumer_config, producer_config
 from workers.stream.clock import SystemClock
 from workers.stream.crashes import CrashGuard
@@ -35,7 +35,7 @@ def headers() -> dict[str, str]:
     """Of a dead letter with everything that one may have."""
     origin = Origin(topic="dlq", worker="w", instance="i.0", build="0.1.0", model="m", limit=10_000)
     batch = Batch("flights", 1_700_000_000_000, [b"k"], [b"v"], [None], [3], [41], [(1, 7)])
-    reject = Rejection(Reject(Verdict.DECODE, "malformed", "no end"), "decode", 101, "1")
+    reject = Rejection(Reject(Code.MALFORMED, "no end"), "decode", 101, "1")
     found = dead_letter(origin, batch, 0, reject, 2)[3] or []
     return {name: (content or b"").decode() for name, content in found}
 

@@ -94,6 +94,15 @@ class _Producing:
             raise ClientHalt("publish() without renew(): a bug in the loop")
         return self._producer
 
+    def _taken(self, work: Work) -> tuple[Producer, list[tuple[KafkaError, str]]]:
+        """The producer of this publish, and where it reports what failed."""
+        producer, failed = self._open(), self._undelivered
+        # Looked at afterwards: left behind before it began, a publish must not touch the producer
+        # made since.
+        work.watch.pulse(self._clock.monotonic(), "beginning")
+        failed.clear()
+        return producer, failed
+
     def _fill(self, producer: Producer, work: Work) -> None:
         half = work.count // 2
         produce: Callable[..., None] = producer.produce
@@ -166,8 +175,7 @@ class TransactionalPublisher(_Producing):
 
     def publish(self, work: Work) -> None:
         """See `Publisher`."""
-        producer, failed = self._open(), self._undelivered
-        failed.clear()
+        producer, failed = self._taken(work)
         began = self._clock.monotonic()
         try:
             with translated("publishing a batch"):
@@ -272,8 +280,7 @@ class AcknowledgedPublisher(_Producing):
 
     def publish(self, work: Work) -> None:
         """See `Publisher`."""
-        producer, failed = self._open(), self._undelivered
-        failed.clear()
+        producer, failed = self._taken(work)
         try:
             with translated("publishing a batch"):
                 self._at("begun")

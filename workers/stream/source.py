@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +20,11 @@ from confluent_kafka import Message as KafkaMessage
 from workers.enrich.batch import Batch
 from workers.errors import Halt, Retry
 from workers.stream.clock import Clock
+from workers.stream.commits import Commits
 from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
 from workers.stream.messages import to_batch
 from workers.stream.positions import Positions
-from workers.stream.settled import SettledState
 from workers.stream.work import topic_partitions
 from workers.topology import Worker
 
@@ -57,15 +57,8 @@ class _Stop:
 class Source:
     """One consumer of the worker's group."""
 
-    def __init__(
-        self,
-        consumer: Consumer,
-        worker: Worker,
-        clock: Clock,
-        journal: Journal,
-        settled: SettledState,
-    ) -> None:
-        """Takes over the consumer, whose `on_commit` is `settled`'s.
+    def __init__(self, consumer: Consumer, worker: Worker, clock: Clock, journal: Journal) -> None:
+        """Takes over the consumer, whose `on_commit` is `commits.answered`.
 
         `before_revoke` is the loop's to set.
         """
@@ -76,10 +69,11 @@ class Source:
         self._topic = worker.input.topic
         self._clock = clock
         self._journal = journal
-        self._assigned: set[int] = set()
+        self._assigned: dict[int, int] = {}
+        """Since which epoch each is ours."""
         self._stopped: dict[int, _Stop] = {}
         self._positions = Positions(consumer, worker, journal)
-        self._settled = settled
+        self.commits = Commits(consumer, worker.input.topic, clock, journal)
         self._taken: set[int] = set()
         self._strayed = False
         self._subscribed = False
@@ -116,6 +110,7 @@ class Source:
             Halt: see `failures`; or a new group where `first_start` is fail.
         """
         self._taken.clear()
+        self.commits.again()
         self._try_stopped_again()
         messages = self._consume(min(limit, self._worker.batch.max_records))
         now = self._clock.now()
@@ -156,10 +151,10 @@ class Source:
         """Without rows of partitions taken away in this poll, or stopped."""
         if self._taken:
             found = [message for message in found if message.partition() not in self._taken]
-            back = self._taken & self._assigned
+            back = self._taken & self._assigned.keys()
             if back:
                 # Taken and given back within one poll: what was dropped must be read again.
-                self._positions.to_committed(back)
+                self._to_committed(back)
         if self._stopped:
             found = [message for message in found if message.partition() not in self._stopped]
         return found
@@ -171,12 +166,16 @@ class Source:
     def idle(self, seconds: float) -> None:
         """Stay in the group without reading: partitions are paused meanwhile."""
         try:
-            paused = self._partitions(self._assigned)
-            self._consumer.pause(paused)
-            deadline = self._clock.monotonic() + seconds
-            while (wait := deadline - self._clock.monotonic()) > 0:
-                self._serve(min(wait, 0.1))
-            self._consumer.resume(self._partitions(self._assigned - self._stopped.keys()))
+            try:
+                self._consumer.pause(self._partitions(self._assigned))
+                deadline = self._clock.monotonic() + seconds
+                while (wait := deadline - self._clock.monotonic()) > 0:
+                    self._serve(min(wait, 0.1))
+            finally:
+                # Also after a failure: a loop that then has nothing to read never idles again.
+                self._consumer.resume(
+                    self._partitions(self._assigned.keys() - self._stopped.keys())
+                )
         except (KafkaException, Retry) as error:
             # A partition may leave between the callback and here, or a question go unanswered. Who
             # idles looks at owns() afterwards, and rewinds.
@@ -200,14 +199,21 @@ class Source:
             Retry: the broker did not answer, or a partition cannot be moved now.
         """
         self._strayed = False
-        self._positions.to_committed(self._assigned)
+        self._to_committed(self._assigned)
+
+    def _to_committed(self, partitions: Collection[int]) -> None:
+        """Whatever comes from there on is committed anew: nothing of before is owed."""
+        self.commits.forget(partitions)
+        self._positions.to_committed(partitions)
 
     def _on_error(self, message: KafkaMessage) -> None:
         error, partition = message.error(), message.partition()
         if error is None:
             return
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:
-            self._on_reset(partition, error)
+            # Taken away since, its offset is no longer ours to ask for, nor to begin with.
+            if partition in self._assigned:
+                self._on_reset(partition, error)
             return
         meant = translate(error, f"reading {self._topic}")
         if isinstance(meant, Halt):
@@ -288,16 +294,15 @@ class Source:
             del self._stopped[partition]
             with translated(f"resuming {self._topic} [{partition}]"):
                 self._consumer.resume(self._partitions([partition]))
-        self._positions.to_committed(due)
+        self._to_committed(due)
 
     def commit(self, polled: Polled, *, asynchronous: bool) -> None:
         """At least once: the batch's outcomes are acknowledged, so its offsets may move."""
-        offsets = [place for place in polled.offsets if place.partition in self._assigned]
-        self._settled.owe(offsets)
-        if asynchronous:
-            self._commit(offsets)
-        else:
-            self._commit_owed(offset.partition for offset in offsets)
+        ends = polled.batch.next_offsets().items()
+        # Not where it left and came back since: another member may have gone further.
+        ours = {p for p, since in self._assigned.items() if since <= polled.epoch}
+        offsets = {partition: end for partition, end in ends if partition in ours}
+        self.commits.send(offsets, asynchronous=asynchronous)
 
     def finish(self, seconds: float) -> None:
         """At least once: see that what is settled is committed, before the group is left.
@@ -305,32 +310,11 @@ class Source:
         The broker refuses commits while the group changes; a rebalance goes on in `idle`.
         """
         deadline = self._clock.monotonic() + seconds
-        while self._settled.owed(self._assigned):
-            self._commit_owed(self._assigned)
-            if self._clock.monotonic() >= deadline or not self._settled.owed(self._assigned):
+        while self.commits.owing:
+            self.commits.settle()
+            if self._clock.monotonic() >= deadline or not self.commits.owing:
                 return
             self.idle(0.1)
-
-    def _commit_owed(self, partitions: Iterable[int]) -> None:
-        """Wait until what these partitions owe is committed, or refused."""
-        offsets = topic_partitions(self._topic, self._settled.owed(partitions))
-        if not offsets:
-            return
-        try:
-            done = self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            self._settled.committed(error.args[0], [])
-        else:
-            self._settled.committed(None, done or [])
-
-    def _commit(self, offsets: list[TopicPartition]) -> None:
-        if not offsets:
-            return
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            # The records are out: the next commit covers these, or another member repeats them.
-            self._journal.warn(Event.COMMIT_FAILED, why=error.args[0].str())
 
     def close(self) -> None:
         """Leave the group, if that takes no longer than a moment; the session ends it else.
@@ -348,6 +332,7 @@ class Source:
 
     def _leave(self) -> None:
         try:
+            self.commits.settle()
             self._consumer.close()
         except KafkaException as error:
             self._journal.warn(Event.UNWELL, why=error.args[0].str())
@@ -358,7 +343,7 @@ class Source:
     def _on_assign(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.epoch += 1
         numbers = [place.partition for place in places]
-        self._assigned.update(numbers)
+        self._assigned.update(dict.fromkeys(numbers, self.epoch))
         self._journal.info(Event.ASSIGNED, partitions=numbers)
         if not places:
             return
@@ -376,8 +361,7 @@ class Source:
 
     def _on_revoke(self, _: Consumer, places: list[TopicPartition]) -> None:
         self.before_revoke()
-        # At least once: a commit that was on its way when the group began to change was refused.
-        self._commit_owed(place.partition for place in places)
+        self.commits.settle()
         self._take(places, Event.REVOKED)
 
     def _on_lost(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -387,9 +371,9 @@ class Source:
         self.epoch += 1
         numbers = [place.partition for place in places]
         for number in numbers:
-            self._assigned.discard(number)
+            self._assigned.pop(number, None)
             self._stopped.pop(number, None)
-            self._settled.forget(number)
             self._positions.forget(number)
             self._taken.add(number)
+        self.commits.forget(numbers)
         self._journal.info(event, partitions=numbers)
