@@ -24,6 +24,7 @@ from rich.table import Table
 
 from workers import __version__
 from workers.commands import contracts, models
+from workers.commands.drill import drill
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
 from workers.errors import Halt
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
+app.command(epilog="Example: workers drill all --output json")(drill)
 app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)
 app.command("apply", epilog="Example: workers apply flight-delays --yes")(apply_plan)
 
