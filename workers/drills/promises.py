@@ -19,10 +19,12 @@ from workers.topology import Delivery
 TRUE_COUNT = "the worker's own counts, in its last log line, are what the reader saw"
 
 
-def promises(stage: Stage, *, bad: Collection[Origin] = (), doubled_at_most: int = 0) -> None:
+def promises(
+    stage: Stage, *, bad: Collection[Origin] = (), doubled_at_most: int | None = 0
+) -> None:
     """Hold what came out against what went in; the workers have drained by now.
 
-    `doubled_at_most` is what `at_least_once` may repeat.
+    `doubled_at_most` is what `at_least_once` may repeat; None: any number.
     """
     inputs, found = stage.inputs(), stage.outcomes
     once = stage.worker.delivery is Delivery.EXACTLY_ONCE

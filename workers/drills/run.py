@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from workers.drills import poison
+from workers.drills import kill, poison, rebalance
 from workers.drills.ground import AnyBroker, BrokerChoice, broker
 from workers.drills.report import DrillReport
 from workers.drills.setup import Setup, prepare
@@ -21,6 +21,8 @@ class DrillName(StrEnum):
     """What `workers drill` takes; `ALL` runs the others in this order."""
 
     POISON = "poison"
+    KILL = "kill"
+    REBALANCE = "rebalance"
     ALL = "all"
 
 
@@ -37,8 +39,11 @@ class Drill:
     breaks_broker: bool = False
 
 
+FORGETS = "the embedded broker forgets the offsets of transactions"
 DRILLS: dict[DrillName, Drill] = {
     DrillName.POISON: Drill(poison.TITLE, poison.play),
+    DrillName.KILL: Drill(kill.TITLE, kill.play, FORGETS),
+    DrillName.REBALANCE: Drill(rebalance.TITLE, rebalance.play, FORGETS),
 }
 
 

@@ -62,9 +62,12 @@ def _enriched(record: OutRecord, contracts: Catalogue) -> Outcome:
 
 
 def each_once(
-    inputs: Sequence[OutRecord], found: Sequence[Outcome], doubled_at_most: int = 0
+    inputs: Sequence[OutRecord], found: Sequence[Outcome], doubled_at_most: int | None = 0
 ) -> Check:
-    """Every input record is in output or dead letters, and there once."""
+    """Every input record is in output or dead letters, and there once.
+
+    With `doubled_at_most` so many more may be there again; None: any number, but none is lost.
+    """
     times = Counter(each.origin for each in found)
     sent = {(record.partition, record.offset) for record in inputs}
     lost, strange = sorted(sent - times.keys()), sorted(times.keys() - sent)
@@ -72,12 +75,12 @@ def each_once(
     enriched = len({each.origin for each in found if each.block is not None})
     dead = len({each.origin for each in found if each.block is None})
     both = enriched + dead - len(times)
-    expected = f"each of {len(sent):,} records is enriched or a dead letter, "
-    expected += (
-        f"none is lost; at most {doubled_at_most:,} come twice (at_least_once)"
-        if doubled_at_most
-        else "once, and none is lost"
-    )
+    limit = doubled if doubled_at_most is None else doubled_at_most
+    twice = "once"
+    if doubled_at_most != 0:
+        some = "some" if doubled_at_most is None else f"at most {doubled_at_most:,}"
+        twice = f"at least once ({some} may come twice under at_least_once)"
+    expected = f"each of {len(sent):,} records is enriched or a dead letter {twice}; none is lost"
     seen = f"{enriched:,} enriched, {dead:,} dead letters, {len(lost)} lost, {doubled} twice"
     seen += "".join(
         f", {len(places)} {what} (partition, offset: {places[:SHOWN]})"
@@ -86,7 +89,7 @@ def each_once(
     )
     if both:
         seen += f", {both} enriched and dead letter"
-    held = not (lost or strange or both) and doubled <= doubled_at_most
+    held = not (lost or strange or both) and doubled <= limit
     return check(expected, seen, held=held)
 
 
