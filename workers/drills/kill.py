@@ -49,7 +49,8 @@ def play(setup: Setup, broker: AnyBroker, say: Say) -> Stage:
         with Load(stage, size=LOAD):
             for number in range(1, KILLS + 1):
                 _more(stage, MORE)
-                stage.do(f"kill -9, number {number} of {KILLS}, and start it again")
+                left = stage.sent - stage.out
+                stage.do(f"kill -9, {number} of {KILLS}, with {left} records on their way; start")
                 process.kill()
                 process = stage.start()
                 stage.ready(process)

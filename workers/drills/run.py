@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from workers.drills import kill, poison, rebalance
+from workers.drills import badmodel, brokerloss, kill, poison, rebalance, registrydown
 from workers.drills.ground import AnyBroker, BrokerChoice, broker
 from workers.drills.report import DrillReport
 from workers.drills.setup import Setup, prepare
@@ -21,8 +21,11 @@ class DrillName(StrEnum):
     """What `workers drill` takes; `ALL` runs the others in this order."""
 
     POISON = "poison"
+    REGISTRY_DOWN = "registry-down"
+    BAD_MODEL = "bad-model"
     KILL = "kill"
     REBALANCE = "rebalance"
+    BROKER_LOSS = "broker-loss"
     ALL = "all"
 
 
@@ -40,10 +43,14 @@ class Drill:
 
 
 FORGETS = "the embedded broker forgets the offsets of transactions"
+MOCK = "the embedded broker can only be unreachable, not die"
 DRILLS: dict[DrillName, Drill] = {
     DrillName.POISON: Drill(poison.TITLE, poison.play),
+    DrillName.REGISTRY_DOWN: Drill(registrydown.TITLE, registrydown.play),
+    DrillName.BAD_MODEL: Drill(badmodel.TITLE, badmodel.play),
     DrillName.KILL: Drill(kill.TITLE, kill.play, FORGETS),
     DrillName.REBALANCE: Drill(rebalance.TITLE, rebalance.play, FORGETS),
+    DrillName.BROKER_LOSS: Drill(brokerloss.TITLE, brokerloss.play, MOCK, breaks_broker=True),
 }
 
 

@@ -281,13 +281,14 @@ def _settings(setup: Setup, broker: AnyBroker) -> tuple[dict[str, Any], tuple[st
 
 
 def _merged(document: Mapping[str, Any], *more: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes over the document; of mappings key by key."""
+    """Changes over the document; of mappings key by key, where None takes a key away."""
     made: dict[str, Any] = {}
     for changes in more:
         for key, value in changes.items():
             before = made.get(key, document.get(key))
             if isinstance(before, Mapping) and isinstance(value, Mapping):
-                made[key] = {**before, **value}
+                both = {**before, **value}
+                made[key] = {name: each for name, each in both.items() if each is not None}
             else:
                 made[key] = value
     return made
