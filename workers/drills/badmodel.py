@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,14 @@ class _Drill:
     def command(self, *arguments: str) -> int:
         """`workers models …` as an operator types it; the exit code."""
         command = [sys.executable, "-m", "workers", "models", *arguments]
-        command += ["--topology", str(self.stage.file), "--why", "a drill", "--who", "workers drill"]
+        command += [
+            "--topology",
+            str(self.stage.file),
+            "--why",
+            "a drill",
+            "--who",
+            "workers drill",
+        ]
         env = {**os.environ, INSTANCE: "drill"}
         return subprocess.run(command, env=env, capture_output=True, check=False).returncode
 
@@ -128,16 +135,8 @@ class _Drill:
         since = len(stage.outcomes)
         self.until("events after that", lambda _: True)
         blocks = [e.block for e in stage.outcomes[since:] if e.block is not None]
-        stood = sum(block["model_version"] == self.served for block in blocks)
         stage.checks += [
-            check(
-                f"the running worker refuses it too, and version {self.served} goes on deciding",
-                f"{stood} of {len(blocks)} events after that are decided by {self.served}; the "
-                f"process {'runs' if process.ended is None else 'ended'}",
-                Question.FAILURE,
-                Question.BACK,
-                held=bool(blocks) and stood == len(blocks) and process.ended is None,
-            ),
+            goes_on(blocks, self.served, runs=process.ended is None),
             check(
                 "the log names the version and what is wrong with it",
                 f"model.refused: {process.said('model.refused', version=DAMAGED)[0]['why']}",
@@ -149,38 +148,32 @@ class _Drill:
     def roll_back(self) -> None:
         """Away from the damaged one, to a second version, and back."""
         stage = self.stage
-        stage.do(f"rollback, then `workers models promote {self.name} {SECOND}`, a good version")
-        codes = [self.command("rollback", self.name), self.command("promote", self.name, SECOND)]
+        stage.do(
+            f"the champion before is champion again; then {SECOND}, a good version, is promoted"
+        )
+        self.store.rollback(self.name, why("rollback"))
+        self.store.promote(self.name, SECOND, why(f"promote {SECOND}"))
         self.until(f"{SECOND} to serve", lambda block: block["model_version"] == SECOND)
         stage.do(f"`workers models rollback {self.name}`")
-        codes.append(self.command("rollback", self.name))
+        code = self.command("rollback", self.name)
         took = self.until(
             f"{self.served} to serve", lambda block: block["model_version"] == self.served
         )
-        stage.checks.append(self._reached("a rollback", codes, took))
+        stage.checks.append(reached("a rollback", code, took))
 
     def bypass(self) -> None:
         """On, some events, off."""
-        stage, fallback = self.stage, "the declared fallback"
+        stage = self.stage
         stage.do(f"`workers models bypass {self.name}`, {MARKED} events, `… resume …`")
-        codes = [self.command("bypass", self.name)]
+        code = self.command("bypass", self.name)
         took = self.until("the bypass", _bypassed)
-        stage.checks.append(self._reached("a bypass", codes, took))
+        stage.checks.append(reached("a bypass", code, took))
         stage.send([replace(each, key=b"bypassed") for each in stage.good(MARKED)])
         stage.until("the events", lambda: len(self._marked()) >= MARKED)
-        flagged = sum(map(_bypassed, self._marked()))
-        stage.checks.append(
-            check(
-                f"while it is on every event gets {fallback} in the same schema, and says so",
-                f"{flagged} of {MARKED} events have `fallback` and its reason, none a score",
-                Question.BACK,
-                Question.CONTRACTS,
-                held=flagged == MARKED,
-            )
-        )
-        codes = [self.command("resume", self.name)]
+        stage.checks.append(flagged(self._marked(), MARKED))
+        code = self.command("resume", self.name)
         took = self.until("the model", lambda block: not _bypassed(block))
-        stage.checks.append(self._reached("the end of a bypass", codes, took))
+        stage.checks.append(reached("the end of a bypass", code, took))
 
     def history(self) -> Check:
         """Who did what, and why."""
@@ -196,15 +189,41 @@ class _Drill:
         found = (e.block for e in self.stage.outcomes if e.record.key == b"bypassed")
         return [block for block in found if block is not None]
 
-    def _reached(self, what: str, codes: list[int], took: float) -> Check:
-        return check(
-            f"{what} reaches the running worker within {PROMISED:g} s",
-            f"{took:.1f} s after the command, whose exit code is {codes[-1]}, the first event "
-            "that it decided",
-            Question.BACK,
-            Question.LATENCY,
-            held=took <= PROMISED and not any(codes),
-        )
+
+def reached(what: str, code: int, took: float) -> Check:
+    """A change came to the running worker: the command's exit code, and the seconds after it."""
+    return check(
+        f"{what} reaches the running worker within {PROMISED:g} s",
+        f"the first event decided so came {took:.1f} s after the command (exit code {code})",
+        Question.BACK,
+        Question.LATENCY,
+        held=took <= PROMISED and code == 0,
+    )
+
+
+def goes_on(blocks: Sequence[Block], served: str, *, runs: bool) -> Check:
+    """Events after a damaged version became champion: who decided them."""
+    stood = sum(block["model_version"] == served for block in blocks)
+    return check(
+        f"the running worker refuses it too, and version {served} goes on deciding",
+        f"{stood} of {len(blocks)} events after that are decided by {served}; the process "
+        f"{'runs' if runs else 'ended'}",
+        Question.FAILURE,
+        Question.BACK,
+        held=bool(blocks) and stood == len(blocks) and runs,
+    )
+
+
+def flagged(blocks: Sequence[Block], count: int) -> Check:
+    """Events of a bypass."""
+    found = sum(map(_bypassed, blocks))
+    return check(
+        "while it is on every event gets the declared fallback in the same schema, and says so",
+        f"{found} of {count} events have `fallback` and its reason, and no score",
+        Question.BACK,
+        Question.CONTRACTS,
+        held=found == len(blocks) == count,
+    )
 
 
 def _bypassed(block: Block) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workers.drills.ground import AnyBroker
 from workers.drills.promises import drained, promises
-from workers.drills.report import Question, check
+from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
 from workers.drills.stage import Changes, Load, Say, Stage
 from workers.testing import EmbeddedBroker
@@ -61,14 +63,7 @@ def play(setup: Setup, broker: AnyBroker, say: Say) -> Stage:
         promises(stage, doubled_at_most=KILLS * 2 * BATCH)
         said = [bool(each.said("worker.started")) for each in stage.processes]
         stage.checks += [
-            check(
-                f"a process that was killed leaves nothing that holds up the next: at work within "
-                f"{BACK_WITHIN:g} s",
-                ", ".join(f"{seconds:.1f} s" for seconds in waits) + " from partitions to outcome",
-                Question.FAILURE,
-                Question.LATENCY,
-                held=len(waits) == KILLS and max(waits) <= BACK_WITHIN,
-            ),
+            back_at_work(waits),
             check(
                 "every life says in the log that it began, the last that it drained",
                 f"{sum(said)} lives began; killed in between: {KILLS}",
@@ -77,6 +72,18 @@ def play(setup: Setup, broker: AnyBroker, say: Say) -> Stage:
             ),
         ]
     return stage
+
+
+def back_at_work(waits: Sequence[float]) -> Check:
+    """Seconds from the partitions of each life after a kill to its first outcome."""
+    return check(
+        "a process that was killed leaves nothing that holds up the next: at work within "
+        f"{BACK_WITHIN:g} s",
+        ", ".join(f"{seconds:.1f} s" for seconds in waits) + " from partitions to outcome",
+        Question.FAILURE,
+        Question.LATENCY,
+        held=len(waits) == KILLS and max(waits) <= BACK_WITHIN,
+    )
 
 
 def _more(stage: Stage, count: int) -> float:

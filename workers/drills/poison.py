@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from workers.contracts.framing import frame
 from workers.drills.ground import AnyBroker
+from workers.drills.process import Line
 from workers.drills.promises import budget, counted, drained, promises
-from workers.drills.report import Question, check
+from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
 from workers.drills.stage import PARTITIONS, Changes, Say, Stage
 from workers.drills.verify import Origin, percentiles
@@ -37,9 +39,7 @@ HOSTILE: list[tuple[str, bytes | None]] = [
 def play(setup: Setup, broker: AnyBroker, say: Say) -> Stage:
     """Run the drill."""
     changed: dict[str, Any] = {} if setup.worker.breaker is None else {"breaker": BREAKER}
-    said = tuple(
-        f"breaker: {LIMIT} in a row, probes of {PROBE} after {AGAIN} s" for _ in changed
-    )
+    said = tuple(f"breaker: {LIMIT} in a row, probes of {PROBE} after {AGAIN} s" for _ in changed)
     with Stage(setup, broker, say, Changes(worker=changed, said=said)) as stage:
         process = stage.start()
         stage.ready(process)
@@ -93,16 +93,7 @@ def _between(stage: Stage) -> set[Origin]:
         for arrived, each in zip(stage.arrived, stage.outcomes, strict=True)
         if each.block is not None
     ]
-    median, high = percentiles(took)
-    stage.checks.append(
-        check(
-            f"good records are not held up by bad ones: 99 of 100 come out within {SOON:g} s",
-            f"half within {median:.2f} s, 99 of 100 within {high:.2f} s, by this reader's clock",
-            Question.FAILURE,
-            Question.LATENCY,
-            held=high <= SOON,
-        )
-    )
+    stage.checks.append(not_held_up(took))
     return {(record.partition, record.offset) for record in stage.inputs() if record.key == b"bad"}
 
 
@@ -135,26 +126,44 @@ def _in_a_row(stage: Stage) -> set[Origin]:
     stage.all_out()
     closed = process.said("partition.breaker_closed", partition=0)
     probes = len(process.said("partition.probing", partition=0))
-    stage.checks += [
+    stage.checks += held_and_tried(at_once, opened[0], went_on=bool(closed), probes=probes)
+    return {
+        (record.partition, record.offset) for record in stage.inputs() if record.key == b"flood"
+    }
+
+
+def held_and_tried(at_once: int, opened: Line, *, went_on: bool, probes: int) -> list[Check]:
+    """What the breaker did: dead letters before it held, its log line, and what followed."""
+    partition, cause = opened["partition"], opened["why"]
+    return [
         check(
             "past the limit that partition is held and the others go on: no flood of dead letters",
             f"held with {at_once} dead letters of {IN_A_ROW} written, while the good records of "
             f"{PARTITIONS - 1} other partitions came out",
-            held=at_once < IN_A_ROW,
+            held=at_once <= LIMIT,
         ),
         check(
             "the log names partition and cause",
-            f"partition.breaker_open, partition {opened[0]['partition']}: {opened[0]['why']}",
+            f"partition.breaker_open, partition {partition}: {cause}",
             Question.SEEN,
-            held=[line["partition"] for line in opened[:1]] == [0] and "decode" in opened[0]["why"],
+            held=partition == 0 and "decode" in cause,
         ),
         check(
             "the partition is tried again with a few records, and goes on by itself",
-            f"{probes} probes of {PROBE} records, then "
-            + ("it went on" if closed else "it was still held"),
-            held=bool(closed) and probes > 0,
+            f"{probes} probes of {PROBE} records, then it "
+            + ("went on" if went_on else "was still held"),
+            held=went_on and probes > 0,
         ),
     ]
-    return {
-        (record.partition, record.offset) for record in stage.inputs() if record.key == b"flood"
-    }
+
+
+def not_held_up(milliseconds: Sequence[int]) -> Check:
+    """How long good records took to come out with bad ones among them."""
+    median, high = percentiles(milliseconds)
+    return check(
+        f"good records are not held up by bad ones: 99 of 100 come out within {SOON:g} s",
+        f"half within {median:.2f} s, 99 of 100 within {high:.2f} s, by this reader's clock",
+        Question.FAILURE,
+        Question.LATENCY,
+        held=high <= SOON,
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from workers.drills.ground import AnyBroker
 from workers.drills.kill import at_least_once
 from workers.drills.process import WorkerProcess
 from workers.drills.promises import promises
-from workers.drills.report import Question, check
+from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
 from workers.drills.stage import Load, Say, Stage
 
@@ -41,30 +43,35 @@ def play(setup: Setup, broker: AnyBroker, say: Say) -> Stage:
         # A commit that comes while the group is on the move is refused, and its records come again.
         promises(stage, doubled_at_most=None)
         counts = [_own(process) for process in stage.processes]
-        stage.checks += [
+        names = [process.instance for process in stage.processes]
+        stage.checks += shared(dict(zip(names, counts, strict=True)), len(stage.outcomes))
+        stage.checks.append(
             check(
                 "each process that leaves finishes what it read: exit code 0",
                 f"exit codes {codes}",
                 held=all(code == 0 for code in codes),
-            ),
-            check(
-                "the work was shared: each process enriched records",
-                ", ".join(
-                    f"{process.instance} {count:,}"
-                    for process, count in zip(stage.processes, counts, strict=True)
-                ),
-                Question.FAILURE,
-                Question.SEEN,
-                held=all(counts),
-            ),
-            check(
-                "their own counts add up to what the reader saw",
-                f"{sum(counts):,} by their last log lines, {len(stage.outcomes):,} by the reader",
-                Question.SEEN,
-                held=sum(counts) == len(stage.outcomes),
-            ),
-        ]
+            )
+        )
     return stage
+
+
+def shared(counts: Mapping[str, int], seen: int) -> list[Check]:
+    """What each process says that it enriched, and what the reader saw of all."""
+    return [
+        check(
+            "the work was shared: each process enriched records",
+            ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+            Question.FAILURE,
+            Question.SEEN,
+            held=all(counts.values()),
+        ),
+        check(
+            "their own counts add up to what the reader saw",
+            f"{sum(counts.values()):,} by their last log lines, {seen:,} by the reader",
+            Question.SEEN,
+            held=sum(counts.values()) == seen,
+        ),
+    ]
 
 
 def _more(stage: Stage) -> None:

@@ -97,7 +97,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     registry: DrillRegistry
 
-    def do_GET(self) -> None:  # noqa: N802  the name that the library calls
+    def do_GET(self) -> None:
         """Answer."""
         status, content = self.registry.answer(urlsplit(self.path).path)
         body = json.dumps(content).encode()

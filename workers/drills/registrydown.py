@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from workers.contracts.catalogue import Registered
 from workers.contracts.derive import derive, enrichment_block
@@ -11,9 +12,10 @@ from workers.contracts.schema import parse
 from workers.drills.ground import AnyBroker
 from workers.drills.promises import counted, drained, promises
 from workers.drills.registry import DrillRegistry
-from workers.drills.report import Question, check
+from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
 from workers.drills.stage import PARTITIONS, Changes, Say, Stage
+from workers.drills.verify import Outcome
 from workers.testing import Sent
 
 TITLE = "the schema registry is away when a new version of the contract comes"
@@ -80,25 +82,22 @@ def _outage(stage: Stage, registry: DrillRegistry, new: tuple[Registered, Regist
             own[EACH : 2 * EACH] = [_newer(each, new[0]) for each in own[EACH : 2 * EACH]]
         stage.send(own)
     stage.until("partition 0 to be held", lambda: bool(process.said("partition.held", partition=0)))
+    stage.until("the worker to miss it", lambda: bool(process.said("contracts.unwell")))
     away = PARTITIONS * 3 * EACH - 2 * EACH
     stage.until("the others to go on", lambda: len(stage.outcomes) - before >= away)
     stage.read(1.0)
     since = stage.outcomes[before:]
-    held = process.said("partition.held")
+    held, unwell = process.said("partition.held"), process.said("contracts.unwell")[0]["reason"]
     stage.checks += [
+        only_one_waits(since, away),
         check(
-            "only the partition that needs the registry waits; the others go on",
-            f"{len(since)} of {away} records came out during the outage, "
-            f"{sum(each.block is None for each in since)} as dead letters",
-            Question.FAILURE,
-            Question.CONTRACTS,
-            held=len(since) == away and all(each.block is not None for each in since),
-        ),
-        check(
-            "the log says which partition waits, and for what",
-            f"partition.held, partition {held[0]['partition']}: {held[0]['why']}",
+            "the log says which partition waits, for which schema id, and who does not answer",
+            f"partition.held, partition {held[0]['partition']}: {held[0]['why']}; "
+            f"contracts.unwell: {unwell}",
             Question.SEEN,
-            held={line["partition"] for line in held} == {0} and registry.url in held[0]["why"],
+            held={line["partition"] for line in held} == {0}
+            and f"id {new[0].id}" in held[0]["why"]
+            and registry.url in unwell,
         ),
     ]
     stage.do("the new version is registered, with the output derived from it; the registry starts")
@@ -122,6 +121,18 @@ def _outage(stage: Stage, registry: DrillRegistry, new: tuple[Registered, Regist
             held=len(under) == EACH,
         ),
     ]
+
+
+def only_one_waits(found: Sequence[Outcome], others: int) -> Check:
+    """What came out while the registry was away; `others` is what did not need it."""
+    dead = sum(each.block is None for each in found)
+    return check(
+        "only the partition that needs the registry waits; the others go on",
+        f"{len(found)} of {others} records came out during the outage, {dead} as dead letters",
+        Question.FAILURE,
+        Question.CONTRACTS,
+        held=len(found) == others and not dead,
+    )
 
 
 def _newer(sent: Sent, entry: Registered) -> Sent:

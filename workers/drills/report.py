@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -88,17 +88,21 @@ def worst(checks: Sequence[Check]) -> Mark:
     return next((mark for mark in (Mark.FAIL, Mark.PASS) if mark in marks), Mark.NOT_SHOWN)
 
 
-def answers(reports: Sequence[DrillReport]) -> dict[Question, tuple[Mark, dict[str, Mark]]]:
-    """Each question's answer, and what each drill that touches it says."""
-    found: dict[Question, tuple[Mark, dict[str, Mark]]] = {}
+def verdict(checks: Sequence[Check]) -> str:
+    """For people: the mark, and how many promises could not be shown."""
+    mark, left = worst(checks), sum(each.mark is Mark.NOT_SHOWN for each in checks)
+    return f"{mark.value} ({left} not shown)" if left and mark is not Mark.NOT_SHOWN else mark.value
+
+
+def answers(reports: Sequence[DrillReport]) -> dict[Question, dict[str, list[Check]]]:
+    """The checks that answer each question, by drill."""
+    found: dict[Question, dict[str, list[Check]]] = {}
     for question in Question:
         said = {
             report.name: [each for each in report.checks if question in each.questions]
             for report in reports
         }
-        together = [each for checks in said.values() for each in checks]
-        by_drill = {name: worst(checks) for name, checks in said.items() if checks}
-        found[question] = (worst(together), by_drill)
+        found[question] = {name: checks for name, checks in said.items() if checks}
     return found
 
 
@@ -110,10 +114,10 @@ def document(reports: Sequence[DrillReport]) -> dict[str, Any]:
         "questions": [
             {
                 "question": question.value,
-                "mark": mark.value,
-                "drills": {name: each.value for name, each in by_drill.items()},
+                "mark": worst(_together(by_drill)).value,
+                "drills": {name: worst(checks).value for name, checks in by_drill.items()},
             }
-            for question, (mark, by_drill) in answers(reports).items()
+            for question, by_drill in answers(reports).items()
         ],
     }
 
@@ -126,14 +130,19 @@ def drill_text(report: DrillReport) -> str:
     for each in report.checks:
         lines.append(f"  {each.mark.value:<9}  {each.expected}")
         lines.append(f"             seen: {each.seen}")
-    lines.append(f"  {report.name}: {report.mark.value} in {report.seconds:.0f} s")
+    lines.append(f"  {report.name}: {verdict(report.checks)} in {report.seconds:.0f} s")
     return "\n".join(lines)
 
 
 def questions_text(reports: Sequence[DrillReport]) -> str:
     """The five questions, for people."""
     lines = ["The five questions"]
-    for number, (question, (mark, by_drill)) in enumerate(answers(reports).items(), start=1):
-        shown = ", ".join(f"{name} {each.value}" for name, each in by_drill.items())
-        lines.append(f"  {number}. {question:<40} {mark.value:<9}  {shown or 'no drill of these'}")
+    for number, (question, by_drill) in enumerate(answers(reports).items(), start=1):
+        shown = ", ".join(f"{name} {worst(checks).value}" for name, checks in by_drill.items())
+        mark = verdict(_together(by_drill))
+        lines.append(f"  {number}. {question:<40} {mark:<20}  {shown or 'no drill of these'}")
     return "\n".join(lines)
+
+
+def _together(by_drill: Mapping[str, Sequence[Check]]) -> list[Check]:
+    return [each for checks in by_drill.values() for each in checks]

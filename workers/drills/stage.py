@@ -68,6 +68,7 @@ class Stage:
         self.checks: list[Check] = []
         self.outcomes: list[Outcome] = []
         self.arrived: list[int] = []
+        self._one_sends = threading.Lock()
         self._tag = tag()
         self._catalogue = changes.catalogue or setup.catalogue
         self.file = write_topology(
@@ -116,11 +117,19 @@ class Stage:
         )
 
     def send(self, records: Sequence[Sent]) -> None:
-        """Send, and wait until the broker holds them."""
-        for record in records:
-            self._sender.send(self.worker.input.topic, record)
-        self._sender.flush()
-        self.sent += len(records)
+        """Send, and wait until the broker holds them.
+
+        Raises:
+            Stuck: it does not.
+        """
+        with self._one_sends:
+            for record in records:
+                self._sender.send(self.worker.input.topic, record)
+            try:
+                self._sender.flush()
+            except RuntimeError as error:
+                raise Stuck(f"records could not be sent: {error}") from error
+            self.sent += len(records)
 
     def good(self, count: int, key: str = "drill", **more: Any) -> list[Sent]:
         """So many good records over thirty keys, stamped with now."""
@@ -186,9 +195,16 @@ class Stage:
         return codes
 
     def inputs(self) -> list[OutRecord]:
-        """The input topic as it is on the broker."""
+        """The input topic as it is on the broker.
+
+        Raises:
+            Stuck: it has less than was sent.
+        """
         with Reader(self.broker.bootstrap_servers, self.worker.input.topic) as reader:
-            reader.until(lambda seen: len(seen) >= self.sent)
+            try:
+                reader.until(lambda seen: len(seen) >= self.sent)
+            except TimeoutError as error:
+                raise Stuck(f"{self.sent} records were sent, and of them {error}") from error
             return reader.records
 
     def committed(self) -> dict[int, int] | None:
@@ -231,15 +247,15 @@ class Load:
         """`size` records `every` so many seconds."""
         self._stage, self._every, self._size = stage, every, size
         self._stop = threading.Event()
-        self._failed: RuntimeError | None = None
+        self._failed: Stuck | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._every):
                 self._stage.send(self._stage.good(self._size))
-        except RuntimeError as error:
-            self._failed = error
+        except Stuck as stuck:
+            self._failed = stuck
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -251,7 +267,7 @@ class Load:
         self._stop.set()
         self._thread.join()
         if self._failed is not None and kind is None:
-            raise Stuck(f"the load could not be sent: {self._failed}")
+            raise self._failed
 
 
 def _create(broker: AnyBroker, topic: str) -> None:
