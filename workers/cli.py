@@ -1,8 +1,8 @@
 """The `workers` command.
 
-Exit codes: 0 done · 1 a bug of ours · 2 wrong usage · 3 topology · 4 contract · 5 model ·
-6 no broker answered · 7 stopped, because going on could lose or double a record · 8 fenced ·
-9 the cluster differs from the topology.
+Exit codes: 0 done · 1 a bug of ours, or a drill that failed · 2 wrong usage · 3 topology ·
+4 contract · 5 model · 6 no broker answered · 7 stopped, because going on could lose or double a
+record · 8 fenced · 9 the cluster differs from the topology.
 """
 
 from __future__ import annotations

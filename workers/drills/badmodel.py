@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from workers.drills.changes import Changes
 from workers.drills.ground import AnyBroker
+from workers.drills.load import Load
 from workers.drills.promises import counted, drained, promises
 from workers.drills.report import Check, Question, check
 from workers.drills.setup import INSTANCE, Setup, why
-from workers.drills.stage import Changes, Load, Say, Stage
+from workers.drills.stage import Say, Stage
 from workers.errors import ExitCode
 from workers.models.bundle import MANIFEST
 from workers.models.store import Store

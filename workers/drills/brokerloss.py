@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from workers.drills.ground import AnyBroker
 from workers.drills.kill import at_least_once
+from workers.drills.load import Load
 from workers.drills.process import Line
 from workers.drills.promises import drained, promises
 from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
-from workers.drills.stage import Load, Say, Stage
+from workers.drills.stage import Say, Stage
 from workers.drills.verify import Outcome
 from workers.errors import ClientHalt
 from workers.testing import EmbeddedBroker

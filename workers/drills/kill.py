@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workers.drills.changes import Changes
 from workers.drills.ground import AnyBroker
+from workers.drills.load import Load
 from workers.drills.promises import drained, promises
 from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
-from workers.drills.stage import Changes, Load, Say, Stage
+from workers.drills.stage import Say, Stage
 from workers.testing import EmbeddedBroker
 from workers.topology import Delivery
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from workers.contracts.framing import frame
+from workers.drills.changes import Changes
 from workers.drills.ground import AnyBroker
 from workers.drills.process import Line
 from workers.drills.promises import budget, counted, drained, promises
 from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
-from workers.drills.stage import PARTITIONS, Changes, Say, Stage
+from workers.drills.stage import PARTITIONS, Say, Stage
 from workers.drills.verify import Origin, percentiles
 from workers.testing import Sent
 from workers.topology import Unframed

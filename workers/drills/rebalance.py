@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from workers.drills.ground import AnyBroker
 from workers.drills.kill import at_least_once
+from workers.drills.load import Load
 from workers.drills.process import WorkerProcess
 from workers.drills.promises import promises
 from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
-from workers.drills.stage import Load, Say, Stage
+from workers.drills.stage import Say, Stage
 
 TITLE = "a second and a third process join and leave under load"
 SHARE = 30

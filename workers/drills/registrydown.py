@@ -9,12 +9,13 @@ from workers.contracts.catalogue import Registered
 from workers.contracts.derive import derive, enrichment_block
 from workers.contracts.framing import PREFIX
 from workers.contracts.schema import parse
+from workers.drills.changes import Changes
 from workers.drills.ground import AnyBroker
 from workers.drills.promises import counted, drained, promises
 from workers.drills.registry import DrillRegistry
 from workers.drills.report import Check, Question, check
 from workers.drills.setup import Setup
-from workers.drills.stage import PARTITIONS, Changes, Say, Stage
+from workers.drills.stage import PARTITIONS, Say, Stage
 from workers.drills.verify import Outcome
 from workers.testing import Sent
 

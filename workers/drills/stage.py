@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from workers.contracts.catalogue import Catalogue
+from workers.drills.changes import Changes, for_broker, merged
 from workers.drills.ground import AnyBroker, described
 from workers.drills.process import WorkerProcess
 from workers.drills.report import Check, check
 from workers.drills.setup import INSTANCE, Setup, tag, write_topology
-from workers.drills.verify import Outcome, outcomes
+from workers.drills.verify import Origin, Outcome, outcomes
 from workers.errors import ClientHalt
 from workers.stream.clock import SystemClock
 from workers.testing import EmbeddedBroker, OutRecord, Reader, RealKafka, Sender, Sent
-from workers.testing.kafka import LocalProcess
-from workers.topology import Delivery, Protocol, Worker, load
+from workers.topology import Delivery, Worker, load
 from workers.wiring import topics_of
 
 PARTITIONS = 4
@@ -38,17 +36,6 @@ class Stuck(Exception):  # noqa: N818  what the drill is
     """What a drill waited for did not come: the drill failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a drill needs otherwise than the user has it."""
-
-    worker: Mapping[str, Any] = field(default_factory=dict)
-    contracts: Mapping[str, Any] | None = None
-    models: Path | None = None
-    catalogue: Catalogue | None = None
-    said: tuple[str, ...] = ()
-
-
 class Stage:
     """A drill's own topics on a broker. Used as a context manager it ends what it started."""
 
@@ -58,7 +45,7 @@ class Stage:
         Raises:
             ClientHalt: they cannot be made.
         """
-        own, said = _settings(setup, broker)
+        own, said = for_broker(setup, broker)
         self.setup, self.broker, self.say = setup, broker, say
         self.did: list[str] = []
         self.settings = (*said, *changes.said)
@@ -68,6 +55,7 @@ class Stage:
         self.checks: list[Check] = []
         self.outcomes: list[Outcome] = []
         self.arrived: list[int] = []
+        self._origins: set[Origin] = set()
         self._one_sends = threading.Lock()
         self._tag = tag()
         self._catalogue = changes.catalogue or setup.catalogue
@@ -76,7 +64,7 @@ class Stage:
             setup.folder / f"{self._tag}.yaml",
             servers=broker.bootstrap_servers,
             tag=self._tag,
-            changes=_merged(setup.document, own, changes.worker),
+            changes=merged(setup.document, own, changes.worker),
             contracts=changes.contracts,
             models=changes.models,
         )
@@ -149,12 +137,14 @@ class Stage:
         got = self._reader.read(seconds)
         self._reader.records.clear()
         self.arrived += [self.clock.now()] * len(got)
-        self.outcomes += outcomes(got, self.worker.dead_letter.topic, self._catalogue)
+        found = outcomes(got, self.worker.dead_letter.topic, self._catalogue)
+        self._origins.update(each.origin for each in found)
+        self.outcomes += found
 
     @property
     def out(self) -> int:
         """Input records that have come out, each counted once."""
-        return len({each.origin for each in self.outcomes})
+        return len(self._origins)
 
     def until(self, what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> float:
         """Read on until the condition holds; the seconds it took.
@@ -236,38 +226,10 @@ class Stage:
         self._reader.close()
         if isinstance(self.broker, RealKafka):
             for topic in topics_of(self.worker).values():
-                self.broker.delete_topic(topic)
+                # A broker that did not come back is in the report already.
+                with suppress(KafkaException):
+                    self.broker.delete_topic(topic)
         return stuck
-
-
-class Load:
-    """Good records at a steady pace from a thread of its own; a context manager."""
-
-    def __init__(self, stage: Stage, every: float = 0.05, size: int = 10) -> None:
-        """`size` records `every` so many seconds."""
-        self._stage, self._every, self._size = stage, every, size
-        self._stop = threading.Event()
-        self._failed: Stuck | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.wait(self._every):
-                self._stage.send(self._stage.good(self._size))
-        except Stuck as stuck:
-            self._failed = stuck
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failed is not None and kind is None:
-            raise self._failed
 
 
 def _create(broker: AnyBroker, topic: str) -> None:
@@ -277,34 +239,3 @@ def _create(broker: AnyBroker, topic: str) -> None:
         raise ClientHalt(
             f"drills make their own topics, and {topic} could not be made: {error}"
         ) from error
-
-
-def _settings(setup: Setup, broker: AnyBroker) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What the broker asks for: short sessions, so that a member that dies is missed soon."""
-    embedded = isinstance(broker, EmbeddedBroker)
-    classic = setup.worker.protocol is Protocol.CLASSIC
-    if not (classic or embedded):
-        return {}, ()
-    ours = not isinstance(broker, RealKafka) or isinstance(broker.server, LocalProcess)
-    session = 1500 if ours else 6000
-    consumer = {"session.timeout.ms": session, "heartbeat.interval.ms": session // 3}
-    said = [f"session.timeout.ms {session}"]
-    changed: dict[str, Any] = {"consumer": consumer}
-    if not classic:
-        changed["protocol"] = Protocol.CLASSIC.value
-        said.append("protocol classic (the embedded broker has no other)")
-    return changed, tuple(said)
-
-
-def _merged(document: Mapping[str, Any], *more: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes over the document; of mappings key by key, where None takes a key away."""
-    made: dict[str, Any] = {}
-    for changes in more:
-        for key, value in changes.items():
-            before = made.get(key, document.get(key))
-            if isinstance(before, Mapping) and isinstance(value, Mapping):
-                both = {**before, **value}
-                made[key] = {name: each for name, each in both.items() if each is not None}
-            else:
-                made[key] = value
-    return made
