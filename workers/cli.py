@@ -1,8 +1,8 @@
 """The `workers` command.
 
-Exit codes: 0 done · 1 a bug of ours · 2 wrong usage · 3 topology · 4 contract · 5 model ·
-6 no broker answered · 7 stopped, because going on could lose or double a record · 8 fenced ·
-9 the cluster differs from the topology.
+Exit codes: 0 done · 1 a bug of ours, or a drill that failed · 2 wrong usage · 3 topology ·
+4 contract · 5 model · 6 no broker answered · 7 stopped, because going on could lose or double a
+record · 8 fenced · 9 the cluster differs from the topology.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from workers import __version__
 from workers.commands import contracts, dlq, models
+from workers.commands.drill import drill
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
 from workers.errors import Halt
@@ -40,6 +41,7 @@ app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
+app.command(epilog="Example: workers drill all --output json")(drill)
 app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)
 app.command("apply", epilog="Example: workers apply flight-delays --yes")(apply_plan)
 
