@@ -39,7 +39,7 @@ LIFE_SECONDS = 25.0
 PARTITIONS = 3
 PAUSE = threading.Event()
 FAST: dict[str, Any] = {
-    "transaction_timeout": 5.0,
+    "transaction_timeout": 4.0,
     "drain_timeout": 5.0,
     "retry": Backoff.model_validate({"initial": "100ms", "max": "1s"}),
     "stopped_partition_retry": 1.0,

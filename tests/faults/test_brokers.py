@@ -9,7 +9,6 @@ import pytest
 
 from tests.faults.rig import PAUSE, Scene
 from workers.testing.cluster import Broker, Cluster
-from workers.topology import Delivery
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 
@@ -19,20 +18,18 @@ AnyScene = Callable[..., Scene]
 def by_role(cluster: Cluster, scene: Scene) -> dict[str, Broker]:
     """Who plays which role for the worker now."""
     return {
-        "leader of the input": cluster.leader(scene.worker.input.topic, 0),
         "leader of the output": cluster.leader(scene.worker.output.topic, 0),
         "group coordinator": cluster.group_coordinator(scene.worker.group),
         "transaction coordinator": cluster.transaction_coordinator(scene.transactional_id()),
     }
 
 
-@pytest.mark.parametrize("delivery", list(Delivery))
 def test_a_broker_killed_in_any_role_costs_nothing(
-    cluster: Cluster, scene: AnyScene, seed: int, delivery: Delivery
+    cluster: Cluster, scene: AnyScene, seed: int
 ) -> None:
-    """Each role once, in random order, back after a moment; the worker is never touched."""
+    """Both coordinators and a leader, in random order; the worker is never touched."""
     chance = random.Random(seed)
-    with scene(delivery=delivery) as live:
+    with scene() as live:
         live.start()
         live.progress()
         roles = list(by_role(cluster, live))
@@ -44,8 +41,7 @@ def test_a_broker_killed_in_any_role_costs_nothing(
             PAUSE.wait(chance.uniform(0.0, 1.0))
             live.progress()
             cluster.heal()
-            live.progress(50)
-        live.conclude(doubled=len(roles) * 2 * 4000)
+        live.conclude()
 
 
 def test_two_of_three_brokers_down_past_the_transaction_timeout(

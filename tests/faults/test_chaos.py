@@ -10,7 +10,7 @@ import pytest
 from tests.faults.chaos import run
 from tests.faults.rig import Scene
 
-SECONDS = 15.0
+SECONDS = 12.0
 
 
 @pytest.mark.kafka

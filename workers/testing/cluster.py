@@ -27,7 +27,7 @@ BROKERS = (1, 2, 3)
 HEAP = "320m"
 INTERNAL_PARTITIONS = 4
 HEALTHY_SECONDS = 60.0
-SESSION_SECONDS = 3.0
+SESSION_SECONDS = 2.0
 """After so long without a heartbeat a broker loses what it leads."""
 
 
