@@ -74,7 +74,7 @@ def test_hostile_records_become_dead_letters_and_harm_no_neighbour(
     found = ids(enriched, contracts)
     name = f"{worker.name}:{worker.input.topic}:0"
     assert sorted(found) == sorted(f"{name}:{n}" for n in range(len(records)) if n not in pills)
-    by_place = {text: record for text, record in zip(found, enriched, strict=True)}
+    by_place = dict(zip(found, enriched, strict=True))
     for n, (_, sent) in enumerate(records):
         if n not in pills:
             record = by_place[f"{name}:{n}"]
