@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from workers.topology.names import ModelName
 from workers.topology.security import Part
 from workers.topology.units import Duration
 
@@ -32,8 +33,8 @@ class Backend(StrEnum):
 class ModelRef(Part):
     """Which bundle scores."""
 
-    name: str = Field(description="Folder under the models directory.")
-    version: str | None = Field(
+    name: ModelName = Field(description="Folder under the models directory.")
+    version: ModelName | None = Field(
         default=None, description="Folder under the model's name; write it in quotes."
     )
     alias: Literal["champion", "challenger", "previous"] | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,12 +13,19 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    Event,
+    ScalarEvent,
+)
 
 from workers.errors import TopologyError
 from workers.topology.model import Topology, relative_to
 
 MAX_BYTES = 1_000_000
+MAX_NESTING = 32
 _VARIABLE = re.compile(r"\$(\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 Place = tuple[str | int, ...]
 Loaded = TypeVar("Loaded", bound=BaseModel)
@@ -85,11 +92,8 @@ def _parse(path: Path) -> CommentedMap:
     try:
         text = _read(path)
         yaml = YAML(typ="rt")
-        # Aliases are refused before anything is built: a few lines of them can fill the memory.
-        for event in yaml.parse(text):
-            if isinstance(event, AliasEvent):
-                line = event.start_mark.line + 1
-                raise TopologyError(f"{path}:{line}: aliases are not supported; write it out")
+        for fault, line in _unwanted(yaml.parse(text)):
+            raise TopologyError(f"{path}:{line}: {fault}")
         document = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -99,6 +103,25 @@ def _parse(path: Path) -> CommentedMap:
     if not isinstance(document, CommentedMap):
         raise TopologyError(f"{path}:1: the top level must be a mapping")
     return document
+
+
+def _unwanted(events: Iterable[Event]) -> Iterator[tuple[str, int]]:
+    """What is refused before anything is built of it, and its line.
+
+    A few lines of aliases can fill the memory, and nesting costs the square of its depth.
+    """
+    depth = 0
+    for event in events:
+        line = event.start_mark.line + 1
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent):
+            yield "aliases are not supported; write it out", line
+        elif depth > MAX_NESTING:
+            yield f"nested deeper than {MAX_NESTING} levels", line
+        elif (tag := getattr(event, "tag", None)) is not None:
+            yield f"tags such as {tag} are not supported; write a plain value", line
+        elif isinstance(event, ScalarEvent) and event.value == "<<":
+            yield "merge keys are not supported; write it out", line
 
 
 def _read(path: Path) -> str:

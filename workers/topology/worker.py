@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
 from workers.topology.encryption import Encryption
-from workers.topology.names import Subject, TopicName
+from workers.topology.names import InstanceName, Subject, TopicName
 from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
@@ -225,7 +225,7 @@ class Worker(Part):
     group: TopicName = Field(default="", description="Consumer group; default: the name.")
     protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")
     delivery: Delivery = Field(default=Delivery.EXACTLY_ONCE, description="The guarantee.")
-    instance: str = Field(
+    instance: InstanceName = Field(
         default="", description="Which replica this is; default: the host's name."
     )
     static_membership: bool = Field(
