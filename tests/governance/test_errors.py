@@ -11,8 +11,8 @@ from workers.errors import CAUSES, Code, ExitCode, Halt, Reject, Retry, Verdict,
 from workers.governance.documents.errors import EXITS, INNER, KAFKA, errors_page
 from workers.stream.failures import CODES, MEANINGS, Meaning
 
-ASIDE = ("workers.testing", "workers.demo")
-"""What users' tests and the demo are made of: no part of a worker."""
+ASIDE = ("workers.testing", "workers.demo", "workers.drills")
+"""What users' tests, the demo and drills are made of: no part of a worker."""
 
 
 def modules() -> Iterator[str]:
