@@ -88,7 +88,18 @@ class Rig:
 
 
 @pytest.fixture
-def rig(broker: AnyBroker, tmp_path: Path) -> Rig:
+def rig(embedded: EmbeddedBroker, tmp_path: Path) -> Rig:
+    """On the embedded broker."""
+    return made(embedded, tmp_path)
+
+
+@pytest.fixture
+def either(broker: AnyBroker, tmp_path: Path) -> Rig:
+    """On both brokers, one after the other."""
+    return made(broker, tmp_path)
+
+
+def made(broker: AnyBroker, tmp_path: Path) -> Rig:
     """The demo's worker, exactly once."""
     tag, text = uuid.uuid4().hex[:8], (ROOT / "topology.yaml").read_text()
     for topic in ("flights", "flights.enriched", "flights.decisions"):
@@ -166,9 +177,10 @@ def test_dead_letters_are_listed_shown_grouped_and_exported(
 
 
 def test_what_passes_today_is_replayed_once(
-    rig: Rig, flights: list[bytes], contracts: Catalogue
+    either: Rig, flights: list[bytes], contracts: Catalogue
 ) -> None:
     """To the worker's outputs, with the decision id, key and timestamp of the first try."""
+    rig = either
     sent = [
         Sent(late(contracts, flights[n]), b"k%d" % n, [("own", b"1")], 1_700_000_000_000 + n, 0)
         for n in range(5)
@@ -307,8 +319,7 @@ def test_a_replay_that_is_killed_is_taken_up_where_it_was(
     kafka: RealKafka, flights: list[bytes], contracts: Catalogue, tmp_path: Path
 ) -> None:
     """Three times killed, then let through: each once."""
-    place: Any = rig
-    found: Rig = place.__wrapped__(kafka, tmp_path)
+    found = made(kafka, tmp_path)
     count = 1500
     sent = [Sent(late(contracts, flights[n]), b"k%d" % n) for n in range(count)]
     worker = found.worker.model_copy(update={"breaker": None})
