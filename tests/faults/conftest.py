@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.rig import Scene
 from workers.enrich.path import Enricher
+from workers.stream import pending, publish
 from workers.testing.cluster import Cluster
 from workers.topology import Topology
 
@@ -43,9 +44,15 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def scene(
-    cluster: Cluster, topology: Topology, enricher: Enricher, flights: list[bytes]
+    cluster: Cluster,
+    topology: Topology,
+    enricher: Enricher,
+    flights: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Scene]:
-    """Makes a scene; arguments are fields of the worker."""
+    """Makes a scene; arguments are fields of the worker. Calls that hang are given up sooner."""
+    monkeypatch.setattr(publish, "SLICE", 1.0)
+    monkeypatch.setattr(pending, "HANG", 5.0)
 
     def make(**changes: Any) -> Scene:
         return Scene(cluster, topology, enricher, flights, **changes)

@@ -118,6 +118,10 @@ class Proxy:
     async def end(self) -> None:
         """No more connections; those there are end."""
         if self._server is not None:
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            # One accepted in this turn would be lost with its socket open, were it closed at once.
+            await _turns()
             self._server.close()
         await self._reset()
 
@@ -303,8 +307,8 @@ class _Line:
 
 
 async def _turns() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0.005)
+    for _ in range(10):
+        await asyncio.sleep(0.002)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
