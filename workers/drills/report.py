@@ -138,9 +138,12 @@ def questions_text(reports: Sequence[DrillReport]) -> str:
     """The five questions, for people."""
     lines = ["The five questions"]
     for number, (question, by_drill) in enumerate(answers(reports).items(), start=1):
-        shown = ", ".join(f"{name} {worst(checks).value}" for name, checks in by_drill.items())
-        mark = verdict(_together(by_drill))
-        lines.append(f"  {number}. {question:<40} {mark:<20}  {shown or 'no drill of these'}")
+        marks = {name: worst(checks) for name, checks in by_drill.items()}
+        shown = ", ".join(
+            name if mark is Mark.PASS else f"{name} {mark.value}" for name, mark in marks.items()
+        )
+        answer = verdict(_together(by_drill))
+        lines.append(f"  {number}. {question:<40} {answer:<20}  {shown or 'no drill of these'}")
     return "\n".join(lines)
 
 

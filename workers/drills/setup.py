@@ -118,6 +118,8 @@ def write_topology(  # noqa: PLR0913  what a drill changes, by keyword
                 named["subject"] = part.subject
             worker[role] = {**worker[role], **named}
     worker |= {"group": f"drill.{tag}", "transactional_id": f"drill.{tag}"}
+    # A group that is new may begin: there is nothing in its topics that was not sent for it.
+    worker["first_start"] = "earliest"
     document = {
         "version": 1,
         "broker": {"bootstrap_servers": servers},
