@@ -6,7 +6,7 @@ UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
 
-.PHONY: demo demo-smoke demo-kafka test check bench clean setup
+.PHONY: demo demo-smoke demo-kafka test check bench fuzz clean setup
 
 setup: $(STAMP)
 
@@ -36,5 +36,13 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
 
+# SECONDS=600 make fuzz: so long, from the kept corpus; what it finds is written to .fuzz.
+SECONDS ?= 60
+fuzz: $(STAMP)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) sync --quiet --locked --inexact --all-extras --group fuzz
+	@mkdir -p .fuzz/corpus
+	$(VENV)/bin/python -m tests.fuzz .fuzz/corpus tests/fuzz/corpus -max_total_time=$(SECONDS) \
+		-max_len=1024 -timeout=20 -rss_limit_mb=3000 -artifact_prefix=.fuzz/
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache
