@@ -8,7 +8,7 @@ UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
 
-.PHONY: demo demo-smoke demo-kafka test check bench chaos clean setup
+.PHONY: demo demo-smoke demo-kafka test check bench chaos fuzz clean setup
 
 setup: $(STAMP)
 
@@ -42,5 +42,12 @@ bench: $(STAMP)
 chaos: $(STAMP)
 	$(VENV)/bin/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
+# SECONDS=600 make fuzz: so long, from the kept corpus; what it finds is written to .fuzz.
+fuzz: $(STAMP)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) sync --quiet --locked --inexact $(EXTRAS) --group fuzz
+	@mkdir -p .fuzz/corpus
+	$(VENV)/bin/python -m tests.fuzz .fuzz/corpus tests/fuzz/corpus -max_total_time=$(or $(SECONDS),60) \
+		-max_len=1024 -timeout=20 -rss_limit_mb=3000 -artifact_prefix=.fuzz/
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from workers.contracts.schema import Node
-from workers.contracts.strict import INT_RANGE, Malformed, logical_range
+from workers.contracts.strict import INT_RANGE, UUID, Malformed, logical_range
 
-_UUID = r"^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$"
 _TIME_UNITS = {"millis": "ms", "micros": "us", "nanos": "ns"}
 _DECIMAL128_DIGITS = 38
 
@@ -34,11 +34,22 @@ def check_ranges(node: Node, array: pa.Array) -> None:
     elif node.kind in ("int", "long"):
         _check_integers(node, array)
     elif node.logical == "uuid":
-        if not pc.all(pc.match_substring_regex(array, _UUID), min_count=0).as_py():
+        if not pc.all(pc.match_substring_regex(array, f"^{UUID}$"), min_count=0).as_py():
             raise Malformed("a uuid that is not one")
     else:
+        if node.kind == "map":
+            _check_keys(array)
         for child, values in _below(node, array):
             check_ranges(child, values)
+
+
+def _check_keys(array: pa.MapArray) -> None:
+    """Hold each map to one value a key: which of two is meant, readers answer differently."""
+    counts = np.diff(array.offsets.to_numpy())
+    rows = np.repeat(np.arange(len(counts)), counts)
+    pairs = pa.table({"row": rows, "key": array.keys})
+    if pairs.group_by(["row", "key"]).aggregate([]).num_rows < len(rows):
+        raise Malformed("a key twice in a map")
 
 
 def _below(node: Node, array: pa.Array) -> list[tuple[Node, pa.Array]]:

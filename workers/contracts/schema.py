@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,11 @@ from workers.errors import ContractError
 Json = Any
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 MAX_TEXT = 1_000_000
+MAX_FIXED = 1_000_000
+"""Bytes of a fixed."""
+MAX_PRECISION = 1000
+"""Digits of a decimal: a number of so many is made for each value that is held to it."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +164,7 @@ class _Resolver:
         base = self._reference(schema.get("type"), namespace, where)
         if base.kind not in PRIMITIVES:
             return base
-        return Node(base.kind, **_logical_properties(schema))
+        return Node(base.kind, **self._logical_properties(schema, where))
 
     def _reference(self, name: Json, namespace: str, where: str) -> Node:
         if not isinstance(name, str):
@@ -179,6 +185,8 @@ class _Resolver:
         name = _full_name(schema, namespace)
         if not name or name in self._named or name in PRIMITIVES:
             raise self._fault(where, f"type {name!r} has no name, or one that is taken")
+        if not _NAME.fullmatch(name):
+            raise self._fault(where, f"type {name!r}: a name has letters, digits and _ alone")
         self._named[name] = None
         node: Node
         if schema["type"] == "enum":
@@ -189,9 +197,9 @@ class _Resolver:
             node = Node("enum", symbols=tuple(map(str, symbols)), fallback=fallback)
         elif schema["type"] == "fixed":
             size = schema.get("size")
-            if not isinstance(size, int) or size < 0:
-                raise self._fault(where, "fixed needs a size that is not negative")
-            node = Node("fixed", size=size, **_logical_properties(schema))
+            if type(size) is not int or not 0 <= size <= MAX_FIXED:
+                raise self._fault(where, f"fixed needs a size from 0 to {MAX_FIXED}")
+            node = Node("fixed", size=size, **self._logical_properties(schema, where))
         else:
             node = self._record(schema, name.rpartition(".")[0], where, depth)
         self._named[name] = node
@@ -230,18 +238,20 @@ class _Resolver:
             raise self._fault(where, "a union needs branches and may not hold a union")
         return Node("union", children=tuple((branch.kind, branch) for branch in branches))
 
+    def _logical_properties(self, schema: Mapping[str, Json], where: str) -> dict[str, Any]:
+        logical = schema.get("logicalType")
+        if not isinstance(logical, str):
+            return {}
+        found: dict[str, Any] = {"logical": logical}
+        if logical == "decimal":
+            precision = schema.get("precision", 0)
+            if type(precision) is not int or not 0 <= precision <= MAX_PRECISION:
+                raise self._fault(where, f"a decimal's precision is from 1 to {MAX_PRECISION}")
+            found |= {"precision": precision, "scale": schema.get("scale", 0)}
+        return found
+
     def _fault(self, where: str, text: str) -> ContractError:
         return ContractError(f"{self._file}: {where or 'top level'}: {text}")
-
-
-def _logical_properties(schema: Mapping[str, Json]) -> dict[str, Any]:
-    logical = schema.get("logicalType")
-    if not isinstance(logical, str):
-        return {}
-    found: dict[str, Any] = {"logical": logical}
-    if logical == "decimal":
-        found |= {"precision": schema.get("precision", 0), "scale": schema.get("scale", 0)}
-    return found
 
 
 def _may_be_empty(node: Node) -> bool:

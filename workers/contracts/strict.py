@@ -7,11 +7,13 @@ Encoding rules: Avro 1.12 specification, "Binary encoding".
 
 from __future__ import annotations
 
-import uuid
+import re
 
 from workers.contracts.schema import Node
 
 INT_RANGE = (-(2**31), 2**31 - 1)
+UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}"
+"""Of a whole text, for both decoders: Python's own reading takes hyphens anywhere, and braces."""
 _DAY = 86_400
 # Year 1 to year 9999: what readers in other languages can represent.
 _SECONDS = (-62_135_596_800, 253_402_300_799)
@@ -96,20 +98,18 @@ class _Walk:
         if bounds and not bounds[0] <= value <= bounds[1]:
             raise self._fault(path, f"a {node.logical} out of range")
 
-    def _text(self, node: Node, path: str) -> None:
+    def _text(self, node: Node, path: str) -> bytes:
         content = self._take(self._length(path), path)
         if node.kind == "bytes":
             self._decimal(node, content, path)
-            return
+            return content
         try:
             text = content.decode()
         except UnicodeDecodeError:
             raise self._fault(path, "a string that is not UTF-8") from None
-        if node.logical == "uuid":
-            try:
-                uuid.UUID(text)
-            except ValueError:
-                raise self._fault(path, "a uuid that is not one") from None
+        if node.logical == "uuid" and not re.fullmatch(UUID, text):
+            raise self._fault(path, "a uuid that is not one")
+        return content
 
     def _decimal(self, node: Node, content: bytes, path: str) -> None:
         if node.logical != "decimal" or not node.precision:
@@ -121,7 +121,7 @@ class _Walk:
             raise self._fault(path, "a decimal beyond its precision")
 
     def _blocks(self, node: Node, path: str) -> None:
-        item = node.children[0][1]
+        item, keys = node.children[0][1], set[bytes]()
         while (count := self._long(path)) != 0:
             if count < 0:
                 # The block's size follows, for readers that skip. Readers that read ignore it,
@@ -132,8 +132,15 @@ class _Walk:
                 raise self._fault(path, "more items than bytes left")
             for _ in range(count):
                 if node.kind == "map":
-                    self._text(Node("string"), path)
+                    self._key(keys, path)
                 self.value(item, path)
+
+    def _key(self, keys: set[bytes], path: str) -> None:
+        key = self._text(Node("string"), path)
+        if key in keys:
+            # Which of the two is meant, readers answer differently.
+            raise self._fault(path, "a key twice in a map")
+        keys.add(key)
 
     def _index(self, count: int, path: str) -> int:
         index = self._long(path)
