@@ -17,7 +17,7 @@ from workers.contracts.opening import open_contracts
 from workers.contracts.resolver import Resolver
 from workers.contracts.schema import SchemaLimits
 from workers.enrich.path import Enricher
-from workers.enrich.policy import Policy
+from workers.enrich.policy import Logged, Policy
 from workers.errors import (
     ClientHalt,
     Halt,
@@ -75,6 +75,7 @@ from workers.topology import (
     Backend,
     Broker,
     Delivery,
+    EventKey,
     ModelRef,
     Partitioning,
     Retries,
@@ -256,9 +257,27 @@ def policy_of(worker: Worker) -> Policy:
         blocks=tuple(models_of(worker)),
         rules={BLOCK_FIELD: worker.rules, **{n: b.rules for n, b in worker.blocks.items()}},
         shadow=worker.shadow is not None,
+        logged=_logged(worker),
+        aliases={n: ref.alias for n, ref in models_of(worker).items() if ref.alias is not None},
+        exploration=worker.exploration,
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )
+
+
+def _logged(worker: Worker) -> Logged:
+    decisions = worker.decisions
+    if decisions is None:
+        return Logged()
+    match decisions.features:
+        case "all":
+            features = None
+        case "none":
+            features = frozenset[str]()
+        case named:
+            features = frozenset(named)
+    key = decisions.event_key is EventKey.KEEP
+    return Logged(features=features, sample=decisions.sample, key=key)
 
 
 def topics_of(worker: Worker) -> dict[str, str]:

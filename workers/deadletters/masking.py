@@ -13,9 +13,9 @@ from typing import Any
 import fastavro
 
 from workers.contracts.schema import Schema
+from workers.contracts.sensitive import sensitive_fields
 from workers.contracts.strict import Malformed, check
 
-SENSITIVE = "sensitive"
 HIDDEN = "•••"
 
 
@@ -33,12 +33,6 @@ def decoded(schema: Schema, datum: bytes) -> dict[str, Any]:
 def has_sensitive(schema: Schema) -> bool:
     """Is any field of the contract tagged?"""
     return bool(sensitive_fields(schema))
-
-
-def sensitive_fields(schema: Schema) -> frozenset[str]:
-    """Top-level fields that are tagged, or hold one that is."""
-    fields = schema.document["fields"]
-    return frozenset(field["name"] for field in fields if _tagged(field))
 
 
 def shown(schema: Schema, record: Mapping[str, Any], *, content: bool) -> dict[str, Any]:
@@ -81,13 +75,6 @@ def _plain(value: Any) -> Any:
             return value.hex()
         case _:
             return str(value)
-
-
-def _tagged(part: Any) -> bool:
-    """Is there a tag anywhere in this part of a schema?"""
-    if isinstance(part, dict):
-        return part.get(SENSITIVE) is True or any(_tagged(below) for below in part.values())
-    return isinstance(part, list) and any(_tagged(below) for below in part)
 
 
 __all__ = ["HIDDEN", "Malformed", "decoded", "has_sensitive", "masked", "sensitive_fields", "shown"]

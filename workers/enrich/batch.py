@@ -41,6 +41,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.values)
 
+    def place(self, row: int) -> bytes:
+        """Partition and offset of a row: what tells it from every other of its topic."""
+        return b"%d:%d" % (self.partitions[row], self.offsets[row])
+
     def next_offsets(self) -> dict[int, int]:
         """The offset to commit for each partition once every row of it is accounted for."""
         # Rows are in order within a partition, so the last one seen is the highest.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from workers.contracts.catalogue import Catalogue, Registered
+from workers.contracts.decision import DecisionFrame, decision_frame
 from workers.contracts.derive import block_versions, is_derived
 from workers.contracts.framing import SchemaKey, frame
 from workers.contracts.resolution import Resolver, Unresolvable, VersionReader
@@ -47,7 +48,7 @@ class Binding:
         self.prefixes = {
             frame(key): version for key, version in self.versions.items() if isinstance(key, int)
         }
-        self.decision_prefix = _decision_frame(policy, contracts, self.block)
+        self.decisions = _decision_frame(policy, contracts, self.block)
 
     def _bind(
         self,
@@ -187,14 +188,15 @@ def _derived_from(
     return fitting[-1] if fitting else None
 
 
-def _decision_frame(policy: Policy, contracts: Catalogue, block: Schema) -> bytes | None:
+def _decision_frame(policy: Policy, contracts: Catalogue, block: Schema) -> DecisionFrame | None:
     subject = policy.decisions_subject
     if subject is None:
         return None
-    for version in contracts.versions(subject).values():
-        if version.schema.root == block.root:
-            return version.frame
-    raise ContractError(
-        f"{subject}: no version is the enrichment block that {policy.output_subject} has, "
-        f"{len(block.field_names)} fields; `workers contracts derive` makes one"
-    )
+    found = decision_frame(contracts, subject, block)
+    if found is None:
+        raise ContractError(
+            f"{subject}: no version with an id has the enrichment block of "
+            f"{policy.output_subject}, {len(block.field_names)} fields; `workers contracts derive` "
+            "makes one"
+        )
+    return found

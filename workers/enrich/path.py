@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from workers.contracts.codec import BlockEncoder
 from workers.contracts.resolution import Resolver
 from workers.enrich.batch import Batch, DecodedRows, Outcomes, Rejection
 from workers.enrich.binding import Binding
+from workers.enrich.decisions import DecisionLog
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
 from workers.enrich.seat import OpinionState, Seat
@@ -21,6 +23,15 @@ from workers.errors import Halt, Reject
 from workers.models.model import Model, model_rejection
 from workers.models.serving import Serving
 from workers.topology import OnModelFailure, RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is published: rows of the batch, their places, and for each seat their blocks."""
+
+    numbers: list[int]
+    places: list[int]
+    blocks: list[list[bytes]]
 
 
 class Enricher:
@@ -77,11 +88,15 @@ class Enricher:
         # The first block is decided last: its rules may look at all the others.
         for name, serving in zip(self.policy.blocks, servings, strict=True):
             others = [] if seats else self.policy.blocks[1:]
-            seats.append(Seat(name, serving, self.policy.rules.get(name, RuleSet()), others))
+            rules = self.policy.rules.get(name, RuleSet())
+            exploration = None if seats else self.policy.exploration
+            seats.append(Seat(name, serving, rules, others, exploration))
         binding = Binding(self.policy, contracts, seats)
         self._seats, self.binding = seats, binding
         self._sorter = Sorter(self.policy, binding)
         self._block = BlockEncoder(binding.block)
+        frame = binding.decisions
+        self._log = None if frame is None else DecisionLog(self.policy, frame, contracts)
 
     def enrich(self, batch: Batch, effort: Effort = FULL) -> Outcomes:
         """Account for every row of the batch.
@@ -136,13 +151,39 @@ class Enricher:
             for version, datum, block in zip(versions, datums, whole, strict=True)
         ]
         ledger.enriched.update(zip(numbers, spliced, strict=True))
-        if (prefix := self.binding.decision_prefix) is not None:
-            records = zip(*([prefix + block for block in each] for each in blocks), strict=True)
-            ledger.decisions.update(zip(numbers, records, strict=True))
+        if self._log is not None:
+            self._record(self._log, batch, rows, opinions, _Kept(numbers, keep, blocks), ledger)
         opinion = opinions[self.policy.blocks[0]]
         decided = opinion.decisions[keep].tolist()
         ledger.decided.update(zip(numbers, decided, strict=True))
         return self._scored(rows, opinion, ledger)
+
+    def _record(
+        self,
+        log: DecisionLog,
+        batch: Batch,
+        rows: Rows,
+        opinions: dict[str, OpinionState],
+        kept: _Kept,
+        ledger: Ledger,
+    ) -> None:
+        """The decision records, one a block, of what is published and in the sample."""
+        chosen = log.sampled(batch, kept.numbers)
+        whole = len(chosen) == len(kept.numbers)
+        places = np.array(kept.places if whole else [kept.places[c] for c in chosen], dtype=np.intp)
+        records = [
+            log.records(
+                batch,
+                rows,
+                seat,
+                opinions[seat.name],
+                places,
+                blocks if whole else [blocks[c] for c in chosen],
+            )
+            for seat, blocks in zip(self._seats, kept.blocks, strict=True)
+        ]
+        numbers = kept.numbers if whole else [kept.numbers[c] for c in chosen]
+        ledger.decisions.update(zip(numbers, zip(*records, strict=True), strict=True))
 
     def _scored(self, rows: Rows, opinion: OpinionState, ledger: Ledger) -> DecodedRows | None:
         """What the first block's champion said and was published as it said it."""

@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.contracts.derive import BLOCKS
-from workers.topology import OnModelFailure, RuleSet, Tombstones, Unframed
+from workers.topology import Exploration, OnModelFailure, RuleSet, Tombstones, Unframed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """What of an event goes into its decision record.
+
+    `features` by name; None: all but those that read a sensitive field. `sample` is the share of
+    the keys whose decisions are written; `key`: does the record repeat the event's key?
+    """
+
+    features: frozenset[str] | None = None
+    sample: float = 1.0
+    key: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +28,8 @@ class Policy:
 
     `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
     has those of a block by its name; `shadow`: somebody wants to score the same rows again.
+    `aliases` has the alias of a block's model, where it is no fixed version; `exploration` is the
+    first block's.
     """
 
     worker: str
@@ -23,6 +38,9 @@ class Policy:
     decisions_subject: str | None = None
     blocks: tuple[str, ...] = BLOCKS
     rules: Mapping[str, RuleSet] = field(default_factory=dict)
+    logged: Logged = field(default_factory=Logged)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    exploration: Exploration | None = None
     shadow: bool = False
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER

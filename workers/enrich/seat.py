@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,32 @@ from workers.errors import Reject
 from workers.models.booster import Matrix
 from workers.models.model import Model, Scored
 from workers.models.serving import Serving
-from workers.topology import RuleSet
+from workers.topology import Exploration, RuleSet
 
 Column = npt.NDArray[np.object_]
 CHAMPION, CHALLENGER = "champion", "challenger"
+EXPLORATION = "exploration"
+"""What the block's `rule` says where chance decided."""
+_EXPLORE = b"exploration"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model was given: row of `table` and of `matrix` for each of `places`."""
+
+    model: Model
+    places: Places
+    table: pa.RecordBatch
+    matrix: Matrix
+    raw: npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
 class OpinionState:
     """What a seat says of each place of `Rows`, by columns, while it is found out.
 
-    `scores` has NaN where there is none; `without` has the reason where the decision was made
+    `propensities` are the probabilities with which chance took the decisions, `explored` where it
+    did. `scores` has NaN where there is none; `without` has the reason where the decision was made
     without the model; places of `failed` were asked about and got no usable score.
     """
 
@@ -39,9 +54,12 @@ class OpinionState:
     arms: Column
     without: Column
     rules: Column
+    propensities: npt.NDArray[np.float64]
+    explored: npt.NDArray[np.bool_]
     reasons: list[Any]
     rejections: dict[int, Reject]
     failed: dict[int, str]
+    asked: list[Asked] = field(default_factory=list)
 
     @classmethod
     def empty(cls, rows: int, version: str) -> OpinionState:
@@ -54,6 +72,8 @@ class OpinionState:
             arms=np.full(rows, CHAMPION, dtype=object),
             without=none.copy(),
             rules=none.copy(),
+            propensities=np.ones(rows),
+            explored=np.zeros(rows, dtype=bool),
             reasons=[[]] * rows,
             rejections={},
             failed={},
@@ -71,7 +91,14 @@ class OpinionState:
 class Seat:
     """Decides for every place of a batch, and says for each how."""
 
-    def __init__(self, name: str, serving: Serving, rules: RuleSet, others: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        serving: Serving,
+        rules: RuleSet,
+        others: Sequence[str],
+        exploration: Exploration | None = None,
+    ) -> None:
         """`others` are the blocks that are decided before this one: its rules may look at them.
 
         Raises:
@@ -79,6 +106,7 @@ class Seat:
         """
         self.name = name
         self.serving = serving
+        self._exploration = exploration
         self.before = Rules(rules.before)
         given = [f"{other}_{what}" for other in others for what in ("score", "decision")]
         self.after = Rules(rules.after, ["score", "decision", *given])
@@ -103,6 +131,8 @@ class Seat:
             self._without(found, left)
         else:
             self._asked(batch, rows, left, found, effort)
+            if self._exploration is not None:
+                explore(self._exploration, batch, rows, found)
         if self.after:
             self._overruled(rows, left, found, others)
         return found
@@ -156,9 +186,7 @@ class Seat:
         for place in places.tolist():
             row = rows.rows[place]
             key = batch.keys[row]
-            if key is None:
-                key = b"%d:%d" % (batch.partitions[row], batch.offsets[row])
-            if share_of(key, salt) < share:
+            if share_of(batch.place(row) if key is None else key, salt) < share:
                 taken.append(place)
         return np.array(taken, dtype=np.intp)
 
@@ -189,6 +217,7 @@ class Seat:
         decided = np.flatnonzero(rule >= 0)
         found.decisions[decided] = self.after.decisions[rule[decided]]
         found.rules[decided] = self.after.names[rule[decided]]
+        found.propensities[decided], found.explored[decided] = 1.0, False
         found.rejections = {**rejections, **found.rejections}
 
 
@@ -199,6 +228,7 @@ class _Trial:
         self._model = model
         read = rows.read(model.manifest.contract.version, places)
         self.places = read.places
+        self._table = read.table
         self._scored: Scored = model.score(read.table)
         at = self.places
         self.rejections = {
@@ -223,6 +253,17 @@ class _Trial:
         found.decisions[places] = decisions
         found.versions[places] = model.manifest.version
         found.arms[places] = arm
+        if scored.matrix is not None and scored.raw is not None:
+            # Slices and, for a part of the rows, indexes: nothing is copied until it is wanted.
+            found.asked.append(
+                Asked(
+                    model,
+                    self.places[mine],
+                    _rows(self._table, only),
+                    scored.matrix[mine],
+                    scored.raw[mine],
+                )
+            )
         if effort.reasons and model.manifest.reasons is not None and scored.matrix is not None:
             self._reason(found, mine, decisions)
 
@@ -239,6 +280,30 @@ class _Trial:
             return
         for place, given in zip(self.places[mine].tolist(), reasons, strict=True):
             found.reasons[place] = given
+
+
+def explore(policy: Exploration, batch: Batch, rows: Rows, found: OpinionState) -> None:
+    """Let chance decide for the policy's share of what the model decided, and say how likely.
+
+    By the record's place: one that is read again is decided again alike.
+    """
+    options, share, stem = policy.decisions, policy.share, batch.topic.encode()
+    each = share / len(options)
+    for place in np.flatnonzero(~np.isnan(found.scores) & (found.rules == None)).tolist():  # noqa: E711
+        greedy = found.decisions[place]
+        drawn = share_of(stem + batch.place(rows.rows[place]), _EXPLORE)
+        if drawn < share:
+            found.decisions[place] = options[int(drawn / each)]
+            found.rules[place] = EXPLORATION
+            found.explored[place] = True
+        taken = found.decisions[place]
+        found.propensities[place] = (each if taken in options else 0.0) + (
+            1 - share if taken == greedy else 0.0
+        )
+
+
+def _rows(table: pa.RecordBatch, only: Places | None) -> pa.RecordBatch:
+    return table if only is None else table.take(pa.array(only))
 
 
 def share_of(key: bytes, salt: bytes) -> float:

@@ -1,6 +1,6 @@
 """Derived schemas as files: enriched events of every input version, and what workers bring along.
 
-That is the block of the decisions, and the record of the comparisons.
+That is the record of the decisions, and the record of the comparisons.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workers.contracts.catalogue import Registered
 from workers.contracts.comparison import comparison_schema
+from workers.contracts.decision import decision_schema
 from workers.contracts.derive import block_versions, derive, enrichment_block
 from workers.contracts.directory import ContractDirectory, version_file
 from workers.contracts.lock import is_released
@@ -84,7 +85,7 @@ def _wanted(
 ) -> Iterator[tuple[int | None, Schema]]:
     block = enrichment_block()
     if about.role is Role.DECISIONS:
-        yield None, block
+        yield None, decision_schema(block)
     elif about.role is Role.COMPARISONS:
         yield None, comparison_schema()
     elif about.derived_from is not None:
@@ -104,7 +105,8 @@ def _older(directory: ContractDirectory, about: SubjectFile, source: int | None)
     """
     versions = block_versions()
     if source is None or about.derived_from is None:
-        return frozenset(block.root for block in versions[1:])
+        older = {decision_schema(block).root for block in versions[1:]}
+        return frozenset(older | {block.root for block in versions})
     schema = directory.catalogue.versions(about.derived_from)[source].schema
     return frozenset(
         derive(schema, block, about.blocks[:count]).root

@@ -5,6 +5,8 @@ Training and serving call this one function.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,6 +53,11 @@ class Features:
         self.ordered = [by_name[name] for name in columns]
         self._expressions = Expressions({f.name: _compile(f) for f in self.ordered})
         self.fields = self._expressions.fields
+        self._texts = {
+            f.name: expression_of(f).cast(pl.String).alias(f.name)
+            for f in self.ordered
+            if f.type is FeatureType.CATEGORICAL
+        }
 
     def check_fields(self, fields: Sequence[str]) -> None:
         """Hold the fields that the expressions read to those of a contract.
@@ -62,6 +69,18 @@ class Features:
             if unknown := sorted(set(roots) - set(fields)):
                 raise ModelError(f"feature {name}: the contract has no field {unknown}")
 
+    def reads(self, name: str) -> frozenset[str]:
+        """Fields of the event that a feature reads."""
+        return frozenset(self._expressions.roots[name])
+
+    def texts(self, table: pa.RecordBatch, names: Sequence[str]) -> list[pa.Array]:
+        """Categorical features as the event has them, known to the model or not.
+
+        Only for rows that `compute` does not reject: one that fails here fails all of them.
+        """
+        found = pl.DataFrame(table.select(self.fields)).select(self._texts[name] for name in names)
+        return [column.to_arrow().cast(pa.string()) for column in found]
+
     def compute(self, table: pa.RecordBatch) -> Featured:
         """The matrix of a batch; a row that cannot be computed is rejected alone."""
         matrix, failed = self._expressions.compute(table)
@@ -72,6 +91,13 @@ class Features:
         for column, feature in enumerate(self.ordered):
             _hold(feature, matrix[:, column], rejections)
         return Featured(matrix, rejections)
+
+
+def fingerprint_of(features: Sequence[Feature]) -> str:
+    """16 hexadecimal digits of the definitions' SHA-256: the same means computed alike."""
+    plain = [f.model_dump(mode="json") for f in sorted(features, key=lambda f: f.name)]
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def expression_of(feature: Feature) -> pl.Expr:

@@ -29,6 +29,8 @@ class Scored:
     rejections: dict[int, Reject]
     failed: dict[int, str]
     matrix: Matrix | None = None
+    raw: npt.NDArray[np.float64] | None = None
+    """Before calibration; where `scores` is NaN it means nothing."""
 
 
 _UNUSABLE = "the score is not a number in the declared range"
@@ -82,9 +84,12 @@ class Model:
         good = np.ones(table.num_rows, dtype=bool)
         good[list(featured.rejections)] = False
         failed: dict[int, str] = {}
-        rows = np.flatnonzero(good)
+        rows, uncalibrated = np.flatnonzero(good), scores
         try:
             raw = self._scorer.predict(featured.matrix[rows])
+            if self.manifest.calibration is not None:
+                uncalibrated = scores.copy()
+                uncalibrated[rows] = raw
             scores[rows] = calibrated(raw, self.manifest.calibration)
         except Exception as error:  # noqa: BLE001  # whatever LightGBM raises, the policy decides
             failed = dict.fromkeys(rows.tolist(), f"predict failed: {type(error).__name__}")
@@ -96,7 +101,7 @@ class Model:
             scores[row] = np.nan
         bands = np.searchsorted(self._starts, np.nan_to_num(scores, nan=low), side="right") - 1
         bands = np.maximum(bands, 0)
-        return Scored(scores, bands, featured.rejections, failed, featured.matrix)
+        return Scored(scores, bands, featured.rejections, failed, featured.matrix, uncalibrated)
 
     def reasons(self, matrix: Matrix, decided: Sequence[str]) -> list[list[Reason]]:
         """The strongest contributions of each row whose decision asks for them, within the budget.

@@ -3,6 +3,7 @@
 from workers.topology.deciding import (
     Backend,
     Degrade,
+    Exploration,
     Latency,
     ModelRef,
     OnModelFailure,
@@ -20,6 +21,7 @@ from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
     BreakerSettings,
     Delivery,
+    EventKey,
     FirstStart,
     HeaderPolicy,
     Partitioning,
@@ -36,6 +38,8 @@ __all__ = [
     "Degrade",
     "Delivery",
     "Encryption",
+    "EventKey",
+    "Exploration",
     "FirstStart",
     "HeaderPolicy",
     "Latency",

@@ -91,6 +91,27 @@ class RuleSet(Part):
         return self
 
 
+class Exploration(Part):
+    """A part of the model's decisions is taken by chance, each of `decisions` alike.
+
+    What a model never does has no outcome to learn from. The decision record says how likely what
+    was done was; rules and fallbacks are never explored.
+    """
+
+    share: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        description="Part of the events, chosen by topic, partition and offset."
+    )
+    decisions: Annotated[tuple[RuleName, ...], Field(min_length=1, max_length=50)] = Field(
+        description="What chance may decide."
+    )
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if len(set(self.decisions)) != len(self.decisions):
+            raise ValueError("a decision is listed twice")
+        return self
+
+
 class Block(Part):
     """One more model of a worker, with an enrichment block of its own."""
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
+from workers.topology.deciding import (
+    Block,
+    BlockName,
+    Exploration,
+    Latency,
+    ModelRef,
+    OnModelFailure,
+    RuleSet,
+)
 from workers.topology.encryption import Encryption
 from workers.topology.names import InstanceName, Subject, TopicName
 from workers.topology.retries import Retries, RetryTopic, Tier
@@ -123,11 +131,30 @@ class DeadLetterTopic(Part):
     )
 
 
+class EventKey(StrEnum):
+    """Does a decision record repeat the event's key in its value?"""
+
+    KEEP = "keep"
+    OMIT = "omit"
+
+
 class DecisionsTopic(Part):
-    """Where the enrichment blocks go, alone."""
+    """The decision log: what was decided, and what is needed to learn from it."""
 
     topic: TopicName = Field(description="Topic of the decisions.")
     subject: Subject = Field(default="", description="Contract; default `<topic>-value`.")
+    features: Literal["all", "none"] | tuple[str, ...] = Field(
+        default="all",
+        description="Features whose values are logged: all but those that read a field which the "
+        "contract tags as sensitive, none, or a list of names, which then go whatever they read.",
+    )
+    sample: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0,
+        description="Part of the decisions that is written, chosen by key: all of a key, or none.",
+    )
+    event_key: EventKey = Field(
+        default=EventKey.KEEP, description="Repeat the event's key in the record."
+    )
     settings: TopicSettings = Field(
         default_factory=TopicSettings, description="What the topic should have."
     )
@@ -217,6 +244,10 @@ class Worker(Part):
     rules: RuleSet = Field(default_factory=RuleSet, description="Rules beside the model.")
     blocks: dict[BlockName, Block] = Field(
         default_factory=dict, description="More models, by the name of their block in the output."
+    )
+    exploration: Exploration | None = Field(
+        default=None,
+        description="Let chance decide for a small part, to learn what else was right.",
     )
     latency: Latency | None = Field(default=None, description="How long a batch may take.")
     shadow: ShadowTopic | None = Field(
