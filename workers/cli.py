@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers import __version__
-from workers.commands import contracts, dlq, models
+from workers.commands import contracts, dlq, feedback, models
 from workers.commands.drill import drill
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
@@ -40,6 +40,7 @@ app = typer.Typer(
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(feedback.app, name="feedback")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
 app.command(epilog="Example: workers drill all --output json")(drill)
 app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)

@@ -56,6 +56,7 @@ class Role(StrEnum):
     OUTPUT = "output"
     DECISIONS = "decisions"
     COMPARISONS = "comparisons"
+    OUTCOMES = "outcomes"
     DEAD_LETTER = "dead_letter"
 
 
@@ -70,6 +71,7 @@ class Naming(StrEnum):
 _DEFAULT_MODE = {
     # We are the reader of inputs; subscribers upgrade later than we do.
     Role.INPUT: Compatibility.BACKWARD_TRANSITIVE,
+    Role.OUTCOMES: Compatibility.BACKWARD_TRANSITIVE,
     Role.OUTPUT: Compatibility.FULL_TRANSITIVE,
     Role.DECISIONS: Compatibility.FULL_TRANSITIVE,
     Role.COMPARISONS: Compatibility.FULL_TRANSITIVE,

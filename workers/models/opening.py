@@ -17,7 +17,7 @@ from workers.models.mlflow_http import MlflowHttp
 from workers.models.objects import EXCLUSIVE, Objects, ObjectShelf
 from workers.models.shelf import Shelf
 from workers.models.store import Store
-from workers.topology import ModelsPlace
+from workers.topology import Lake, ModelsPlace
 
 LOCAL = ("file", "local")
 
@@ -86,7 +86,17 @@ def _at_url(place: ModelsPlace, url: str) -> Shelf:
     scheme = urlsplit(url).scheme
     if scheme in LOCAL:
         return LocalShelf(Path(urlsplit(url).path))
-    system, root = _file_system(url, scheme, place)
+    objects, root = open_objects(place, url)
+    return ObjectShelf(objects, root, writes=scheme in EXCLUSIVE)
+
+
+def open_objects(place: ModelsPlace | Lake, url: str) -> tuple[Objects, str]:
+    """The file system of a url, and the path in it; nothing is asked of it yet.
+
+    Raises:
+        ModelError: the package for the url is not installed, or its options do not fit.
+    """
+    system, root = _file_system(url, urlsplit(url).scheme, place)
     secrets = tuple(
         option.get_secret_value()
         for option in place.options.values()
@@ -95,10 +105,10 @@ def _at_url(place: ModelsPlace, url: str) -> Shelf:
     objects = Objects(
         system, url, timeout=place.timeout, transfer=place.transfer_timeout, secrets=secrets
     )
-    return ObjectShelf(objects, root, writes=scheme in EXCLUSIVE)
+    return objects, root
 
 
-def _file_system(url: str, scheme: str, place: ModelsPlace) -> tuple[Any, str]:
+def _file_system(url: str, scheme: str, place: ModelsPlace | Lake) -> tuple[Any, str]:
     # Imported here: most topologies have a directory.
     import fsspec
 

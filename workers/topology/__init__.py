@@ -12,6 +12,7 @@ from workers.topology.deciding import (
 )
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
+from workers.topology.feedback import Absent, Cost, Feedback, Lake
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
@@ -32,16 +33,20 @@ from workers.topology.worker import (
 )
 
 __all__ = [
+    "Absent",
     "Backend",
     "BreakerSettings",
     "Broker",
+    "Cost",
     "Degrade",
     "Delivery",
     "Encryption",
     "EventKey",
     "Exploration",
+    "Feedback",
     "FirstStart",
     "HeaderPolicy",
+    "Lake",
     "Latency",
     "MlflowPlace",
     "ModelRef",

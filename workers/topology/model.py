@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from workers.topology.contracts import ContractsPlace
+from workers.topology.feedback import Feedback
 from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
 from workers.topology.transforms import Transform, TransformName
 from workers.topology.units import Duration
-from workers.topology.worker import Worker
+from workers.topology.worker import BLOCK, Worker
 
 WorkerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -59,6 +60,26 @@ class Topology(Part):
         description="Workers by name."
     )
 
+    feedback: dict[WorkerName, Feedback] = Field(
+        default_factory=dict, description="Feedback loops by name."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _loops(cls, data: Any) -> Any:
+        """A loop's name is its key, and the outcomes' subject follows their topic."""
+        if not isinstance(data, dict) or not isinstance(data.get("feedback"), dict):
+            return data
+        named = {}
+        for key, loop in data["feedback"].items():
+            named[key] = loop
+            if isinstance(loop, dict):
+                outcomes = loop.get("outcomes")
+                if isinstance(outcomes, dict) and isinstance(outcomes.get("topic"), str):
+                    outcomes = {"subject": f"{outcomes['topic']}-value", **outcomes}
+                named[key] = {**loop, "outcomes": outcomes, "name": key}
+        return {**data, "feedback": named}
+
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: Any) -> Any:
@@ -76,7 +97,12 @@ class Topology(Part):
 
     @model_validator(mode="after")
     def _workers_fit(self) -> Self:
-        faults = [*_shared_ids(self.workers), *_shared_groups(self.workers), *_loops(self.workers)]
+        faults = [
+            *_shared_ids(self.workers),
+            *_shared_groups(self.workers),
+            *_loops(self.workers),
+            *_feedback(self.feedback, self.workers),
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -127,6 +153,19 @@ def _loops(workers: dict[str, Worker]) -> list[str]:
     return faults
 
 
+def _feedback(loops: dict[str, Feedback], workers: dict[str, Worker]) -> list[str]:
+    faults = []
+    for name, loop in loops.items():
+        worker = workers.get(loop.worker)
+        if worker is None:
+            faults.append(f"feedback {name}: there is no worker {loop.worker}")
+        elif worker.decisions is None:
+            faults.append(f"feedback {name}: worker {loop.worker} has no `decisions`")
+        elif loop.block != BLOCK and loop.block not in worker.blocks:
+            faults.append(f"feedback {name}: worker {loop.worker} has no block {loop.block}")
+    return faults
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of topology.yaml, for editors."""
     schema = Topology.model_json_schema()
@@ -142,9 +181,19 @@ def relative_to(data: Any, folder: Path) -> Any:
     if not isinstance(data, dict):
         return data
     moved = dict(data)
+    loops = moved.get("feedback")
+    if isinstance(loops, dict):
+        moved["feedback"] = {name: _lake_from(loop, folder) for name, loop in loops.items()}
     for key, paths in (("contracts", ("directory",)), ("models", ("directory", "cache"))):
         place = moved.get(key)
         if isinstance(place, dict):
             named = {path: place[path] for path in paths if isinstance(place.get(path), str)}
             moved[key] = {**place, **{path: str(folder / text) for path, text in named.items()}}
     return moved
+
+
+def _lake_from(loop: Any, folder: Path) -> Any:
+    lake = loop.get("lake") if isinstance(loop, dict) else None
+    if not isinstance(lake, dict) or not isinstance(lake.get("directory"), str):
+        return loop
+    return {**loop, "lake": {**lake, "directory": str(folder / lake["directory"])}}

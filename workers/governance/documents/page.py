@@ -22,6 +22,7 @@ ROLES = {
     Role.OUTPUT: "enriched events",
     Role.DECISIONS: "decisions",
     Role.COMPARISONS: "comparisons of a challenger with the champion",
+    Role.OUTCOMES: "outcomes of decided events",
     Role.DEAD_LETTER: "dead letters",
 }
 

@@ -1,0 +1,120 @@
+"""`workers feedback`: decisions and their outcomes become the next model."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.commands.feedback_common import (
+    DEFAULT_TOPOLOGY,
+    LoopArgument,
+    Output,
+    TopologyFile,
+    as_json,
+    instant,
+)
+from workers.topology import load
+
+app = typer.Typer(no_args_is_help=True, help="From decisions and outcomes to the next model.")
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="What was known at this instant; default: now.")
+]
+
+
+@app.command(epilog="Example: workers feedback collect flights")
+def collect(
+    loop: LoopArgument = None,
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on where retention took records; noted.")
+    ] = False,
+    output: Annotated[Output, typer.Option(help="Text or JSON.")] = Output.TEXT,
+) -> None:
+    """Bring the lake up to what is committed on the topics now. Each record becomes a row once.
+
+    Killed at any instant, run again: nothing is lost, nothing is there twice.
+    """
+    from workers.feedback.collect import Collector
+    from workers.feedback.opening import open_loop, sources
+    from workers.stream.clock import SystemClock
+
+    found, clock = open_loop(load(topology), loop), SystemClock()
+    with sources(found, clock) as opened:
+        state = Collector(found.feedback, found.log, clock).collect(opened, accept_loss=accept_loss)
+    newest = found.log.newest()
+    if output is Output.JSON:
+        print(as_json({**asdict(state), "commit": newest.number}))
+        return
+    rows = ", ".join(f"{count:,} {table}" for table, count in sorted(state.rows.items()))
+    print(f"{rows or 'nothing new'}; commit {newest.number} in {found.log.place.name}")
+    if state.unreadable:
+        print(f"{state.unreadable:,} records were no events of their contract: {newest.unreadable}")
+    if state.lost:
+        print(f"{state.lost:,} offsets were gone before they could be collected")
+
+
+@app.command(epilog="Example: workers feedback compact flights --keep 20")
+def compact(
+    loop: LoopArgument = None,
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Keep so many commits, and remove files that none of them names. Only while "
+            "nobody collects.",
+        ),
+    ] = None,
+) -> None:
+    """Write the files of each day as one. What is read of them stays the same."""
+    from workers.feedback.collect import nowhere
+    from workers.feedback.lake.compact import clean
+    from workers.feedback.lake.compact import compact as compacted
+    from workers.feedback.opening import open_loop
+
+    log = open_loop(load(topology), loop).log
+    made = compacted(log, datetime.datetime.now(datetime.UTC), nowhere)
+    removed = clean(log, keep) if keep is not None else 0
+    print(f"{made.before} files before, {made.after} after; {removed} removed")
+
+
+@app.command(
+    epilog="Example: workers feedback dataset flights --since 2013-01-01 --output d.parquet"
+)
+def dataset(  # noqa: PLR0913  what a dataset is of
+    loop: LoopArgument = None,
+    *,
+    output: Annotated[Path, typer.Option(help="Parquet file, written whole.")],
+    since: Annotated[str | None, typer.Option(help="First event; default: all.")] = None,
+    until: Annotated[str | None, typer.Option(help="Events before; default: `as-of`.")] = None,
+    as_of: AsOf = None,
+    commit: Annotated[
+        int | None, typer.Option(help="A commit of the lake; default: the newest.")
+    ] = None,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """Join decisions with their outcomes as they were known at one instant, into one file.
+
+    A row a decision: its logged features, what was decided, and `outcome`: known (then `label` is
+    what happened), pending (it may still come) or absent (it has not come in time).
+    """
+    from workers.feedback.dataset import Joiner, Window, write_dataset
+    from workers.feedback.opening import open_loop
+
+    found = open_loop(load(topology), loop)
+    now = instant(as_of) or datetime.datetime.now(datetime.UTC)
+    window = Window(
+        instant(since) or datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC),
+        instant(until) or now,
+        now,
+    )
+    chosen = found.log.newest() if commit is None else found.log.read(commit)
+    joiner = Joiner(found.log.place, chosen, found.feedback, found.model.name)
+    state = write_dataset(joiner, window, output)
+    print(as_json({**asdict(state), "commit": chosen.number, "as_of": now}))

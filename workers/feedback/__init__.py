@@ -1,0 +1,1 @@
+"""Decisions and their outcomes become the next model: collect, join, report, retrain, gate, run."""

@@ -1,0 +1,1 @@
+"""Parquet files and the documents that say which of them count."""

@@ -1,0 +1,187 @@
+"""The feedback loop: decisions and their outcomes become the next model."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from workers.topology.deciding import RuleName
+from workers.topology.models import StoreUrl
+from workers.topology.names import Subject, TopicName
+from workers.topology.security import Part
+from workers.topology.units import Duration
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Margin = Annotated[float, Field(ge=0, le=1)]
+
+
+class Absent(StrEnum):
+    """What it means that a matured decision has no outcome."""
+
+    UNKNOWN = "unknown"
+    NEGATIVE = "negative"
+
+
+class Outcomes(Part):
+    """What became of events. The expressions are SQL over the fields of the topic's contract."""
+
+    topic: TopicName = Field(description="Topic of the outcomes.")
+    subject: Subject = Field(default="", description="Contract; default `<topic>-value`.")
+    decision_id: str | None = Field(
+        default=None, description="The decision's id; where it is null, key and time are used."
+    )
+    key: str | None = Field(default=None, description="The event's business key, as text.")
+    event_at: str | None = Field(default=None, description="The event's time, beside the key.")
+    label: str = Field(
+        description="1 or true, 0 or false; null says that it is not known, or no longer."
+    )
+    known_at: str = Field(description="When it was known: of several the last one counts.")
+
+    @model_validator(mode="after")
+    def _joins(self) -> Self:
+        if (self.key is None) != (self.event_at is None):
+            raise ValueError("`key` and `event_at` come together")
+        if self.decision_id is None and self.key is None:
+            raise ValueError("write `decision_id`, or `key` and `event_at`")
+        return self
+
+
+class Lake(Part):
+    """Where collected decisions and outcomes are kept, as Parquet."""
+
+    directory: Path | None = Field(default=None, description="Relative to this file; made.")
+    url: StoreUrl | None = Field(
+        default=None, description="Instead of a directory: any url of fsspec."
+    )
+    options: dict[str, bool | int | SecretStr] = Field(
+        default_factory=dict, description="fsspec's options for `url`; never printed."
+    )
+    timeout: Duration = Field(default=10.0, description="One question to an object store.")
+    transfer_timeout: Duration = Field(default=120.0, description="One file on its way.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.directory is None) == (self.url is None):
+            raise ValueError("write one of `directory` and `url`")
+        return self
+
+
+class Cost(Part):
+    """What a decision costs, by what really happened; negative is a gain."""
+
+    positive: float = Field(description="Where the label is 1.")
+    negative: float = Field(description="Where the label is 0.")
+
+
+class Tune(Part):
+    """A search over parameters; needs the extra `tuning`."""
+
+    trials: Annotated[int, Field(ge=1, le=10_000)] = Field(default=20, description="At most.")
+    seconds: Duration = Field(default=300.0, description="At most.")
+
+
+class Retrain(Part):
+    """How the next model is made."""
+
+    window: Duration = Field(default=90 * 86_400.0, description="How far back decisions are used.")
+    calibrate: Share = Field(default=0.15, description="Part of the rows, the later ones.")
+    test: Share = Field(default=0.15, description="Part of the rows, the latest.")
+    min_rows: Annotated[int, Field(ge=100)] = Field(
+        default=5000, description="Fewer labelled rows train nothing."
+    )
+    every: Duration = Field(
+        default=7 * 86_400.0, description="`feedback run` trains again after so much event time."
+    )
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(default=100, description="Trees.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=1, description="Of everything.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Of LightGBM.")
+    parameters: dict[str, float | int | str | bool] = Field(
+        default_factory=dict, description="LightGBM's, beside objective, seed and threads."
+    )
+    tune: Tune | None = Field(default=None, description="Search first.")
+
+
+class Gate(Part):
+    """What a challenger must show on matured outcomes that it was not trained on."""
+
+    min_rows: Annotated[int, Field(ge=50)] = Field(
+        default=1000, description="Fewer say nothing, and the gate stays shut."
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.95, description="Of the intervals."
+    )
+    auc_margin: Margin = Field(
+        default=0.002, description="The interval of AUC less the champion's must be above -this."
+    )
+    log_loss_margin: Margin = Field(
+        default=0.002, description="The interval of log loss less the champion's, below this."
+    )
+    calibration: Margin = Field(
+        default=0.05, description="Expected calibration error at most, or the champion's."
+    )
+    segment_margin: Margin = Field(
+        default=0.02, description="As `log_loss_margin`, in each value of each segment."
+    )
+    segment_rows: Annotated[int, Field(ge=30)] = Field(
+        default=300, description="Smaller segments are not judged."
+    )
+    drift: Annotated[float, Field(gt=0)] = Field(
+        default=0.25, description="Population stability index of the scores to the champion's."
+    )
+    latency: Annotated[float, Field(gt=0)] = Field(
+        default=2.0, description="Time of a prediction, in the champion's."
+    )
+    megabytes: Annotated[float, Field(gt=0)] = Field(default=50.0, description="Of the booster.")
+
+
+class Promotion(Part):
+    """What `feedback run` does with a challenger that passed the gate."""
+
+    mode: Literal["by_hand", "automatic"] = Field(
+        default="by_hand", description="by_hand: nothing but say so."
+    )
+    steps: tuple[Share, ...] = Field(
+        default=(0.05, 0.25), description="Shares of the canary before the promotion."
+    )
+    rows: Annotated[int, Field(ge=50)] = Field(
+        default=500, description="Matured outcomes of the canary that a step needs."
+    )
+    rollback: Margin = Field(
+        default=0.05,
+        description="A canary, or a new champion, whose live log loss is worse than that of the "
+        "other arm, or of the one before, by more than this, with confidence, is taken back.",
+    )
+
+
+class Feedback(Part):
+    """A loop: a worker's decisions, their outcomes, and what is made of them."""
+
+    name: str = Field(default="", description="Set from the key; do not write it.")
+    worker: str = Field(description="Whose decisions.")
+    block: str = Field(default="enrichment", description="Which of its blocks.")
+    outcomes: Outcomes = Field(description="What became of the events.")
+    decision_key: str = Field(
+        default="event_key", description="SQL over the decision that `outcomes.key` equals."
+    )
+    tolerance: Duration | None = Field(
+        default=None, description="How far event times may be apart; default: equal."
+    )
+    matures: Duration = Field(description="After so long no outcome is expected any more.")
+    absent: Absent = Field(
+        default=Absent.UNKNOWN,
+        description="A matured decision without outcome: unknown, or negative where only positives "
+        "are reported. Before that it is pending, never negative.",
+    )
+    lake: Lake = Field(description="Where it is kept.")
+    segments: tuple[str, ...] = Field(
+        default=(), description="Features by whose values quality is shown and held."
+    )
+    cost: dict[RuleName, Cost] = Field(
+        default_factory=dict, description="Of each decision; thresholds are chosen for it."
+    )
+    retrain: Retrain = Field(default_factory=Retrain, description="How the next model is made.")
+    gate: Gate = Field(default_factory=Gate, description="What it must show.")
+    promotion: Promotion = Field(default_factory=Promotion, description="And then.")
