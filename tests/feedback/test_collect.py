@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def records(contracts: Catalogue, bundle: Bundle, flights: list[bytes]) -> list[
 
 
 @pytest.fixture
-def place(embedded: EmbeddedBroker, tmp_path: Path) -> Iterator[Path]:
+def place(embedded: EmbeddedBroker, tmp_path: Path) -> Path:
     """A topology with topics, and a lake, of its own."""
     tag = uuid.uuid4().hex[:8]
     document = YAML(typ="safe").load((ROOT / "examples" / "flights" / "loop.yaml").read_text())
@@ -71,7 +70,7 @@ def place(embedded: EmbeddedBroker, tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "topology.yaml"
     with file.open("w") as opened:
         YAML(typ="safe").dump(document, opened)
-    yield file
+    return file
 
 
 def opened(file: Path) -> Loop:

@@ -1,0 +1,1 @@
+"""How good scores were: measures with intervals, drift, comparisons."""
