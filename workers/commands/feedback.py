@@ -118,3 +118,38 @@ def dataset(  # noqa: PLR0913  what a dataset is of
     joiner = Joiner(found.log.place, chosen, found.feedback, found.model.name)
     state = write_dataset(joiner, window, output)
     print(as_json({**asdict(state), "commit": chosen.number, "as_of": now}))
+
+
+@app.command(
+    epilog="Example: workers feedback report flights --since 2013-04-01 --html report.html"
+)
+def report(  # noqa: PLR0913  what a report is of, and where it goes
+    loop: LoopArgument = None,
+    *,
+    since: Annotated[str | None, typer.Option(help="First event; default: all.")] = None,
+    until: Annotated[str | None, typer.Option(help="Events before; default: `as-of`.")] = None,
+    as_of: AsOf = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page there.")] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(help="Write the newest month's figures there, as a textfile of Prometheus."),
+    ] = None,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """How good decisions were, by version, month and segment: JSON, and one page of HTML."""
+    from workers.feedback.dataset import Window
+    from workers.feedback.opening import open_loop
+    from workers.feedback.page import render
+    from workers.feedback.report import report as reported
+    from workers.feedback.textfile import textfile
+    from workers.offline.files import whole
+
+    found = open_loop(load(topology), loop)
+    now = instant(as_of) or datetime.datetime.now(datetime.UTC)
+    first = instant(since) or datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    document = reported(found, Window(first, instant(until) or now, now))
+    for target, text in ((html, render), (metrics, textfile)):
+        if target is not None:
+            with whole(target) as made:
+                made.write_text(text(document))
+    print(as_json(document))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -45,5 +46,19 @@ def instant(text: str | None) -> datetime.datetime | None:
 
 
 def as_json(document: Mapping[str, Any]) -> str:
-    """For people and programs."""
-    return json.dumps(document, indent=2, default=str)
+    """For people and programs; what is not a number is null."""
+    return json.dumps(_plain(document), indent=2, default=str)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(name): _plain(below) for name, below in value.items()}
+        case list() | tuple():
+            return [_plain(below) for below in value]
+        case datetime.datetime():
+            return value.isoformat()
+        case _:
+            return value

@@ -84,5 +84,6 @@ def thresholds(labels: Values, scores: Values, at: Sequence[float]) -> list[Thre
         precision = hits / count if count else float("nan")
         recall = hits / labels.sum() if labels.sum() else float("nan")
         lift = precision / base if base and count else float("nan")
-        found.append(Threshold(since, float(taken.mean()), precision, float(recall), lift))
+        share = count / len(labels) if len(labels) else float("nan")
+        found.append(Threshold(since, share, precision, float(recall), lift))
     return found

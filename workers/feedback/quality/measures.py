@@ -113,7 +113,7 @@ class Estimate:
 
 
 def estimated(scores: Values) -> Estimate:
-    """Confidence-based estimate: a row counts as what happened by its score, and by the rest as not.
+    """Confidence-based: each row counts as what happened by its score, and by the rest as not.
 
     As in CBPE (NannyML). It sees scores that get less sure; it cannot see that what they mean has
     changed, nor scores that were never calibrated.
