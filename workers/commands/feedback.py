@@ -153,3 +153,82 @@ def report(  # noqa: PLR0913  what a report is of, and where it goes
             with whole(target) as made:
                 made.write_text(text(document))
     print(as_json(document))
+
+
+@app.command(epilog="Example: workers feedback retrain flights --as-of 2013-04-01")
+def retrain(
+    loop: LoopArgument = None,
+    *,
+    as_of: AsOf = None,
+    like: Annotated[
+        str | None, typer.Option(help="Version whose features are used; default: the champion.")
+    ] = None,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """Train the next version on labelled decisions; it serves nobody until it is promoted.
+
+    The same lake, settings and instant make the same version, once.
+    """
+    from workers.feedback.learning.retrain import retrain as retrained
+    from workers.feedback.opening import open_loop
+
+    found = open_loop(load(topology), loop)
+    made = retrained(found, instant(as_of) or datetime.datetime.now(datetime.UTC), like)
+    print(as_json(asdict(made)))
+
+
+@app.command(epilog="Example: workers feedback gate flights 2")
+def gate(
+    loop: Annotated[str, typer.Argument(help="The loop's name.")],
+    version: Annotated[str, typer.Argument(help="The challenger.")],
+    *,
+    as_of: AsOf = None,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    output: Annotated[Output, typer.Option(help="Text or JSON.")] = Output.TEXT,
+) -> None:
+    """Hold a version to the gate; a verdict for each rule. Exit code 5 where it stays shut."""
+    from workers.feedback.gate import gate as judged
+    from workers.feedback.opening import open_loop
+
+    found = open_loop(load(topology), loop)
+    verdict = judged(found, version, instant(as_of) or datetime.datetime.now(datetime.UTC))
+    if output is Output.JSON:
+        print(as_json({**asdict(verdict), "passed": verdict.passed}))
+    else:
+        print(verdict)
+    verdict.hold()
+
+
+@app.command(epilog="Example: workers feedback run flights")
+def run(
+    loop: LoopArgument = None,
+    *,
+    as_of: AsOf = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report there afterwards.")] = None,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+) -> None:
+    """The whole loop, once: for a timer, such as a CronJob. A run that was killed is taken up.
+
+    Collect and compact; move a canary on or take it back, take back a champion that decays; train
+    when it is due, hold the result to the gate and, where that is declared, begin its canary.
+    """
+    from workers.feedback.collect import CollectedState, Collector
+    from workers.feedback.dataset import Window
+    from workers.feedback.opening import open_loop, sources
+    from workers.feedback.page import render
+    from workers.feedback.report import report as reported
+    from workers.feedback.run import Runner
+    from workers.stream.clock import SystemClock
+
+    found, clock = open_loop(load(topology), loop), SystemClock()
+
+    def collected() -> CollectedState:
+        with sources(found, clock) as opened:
+            return Collector(found.feedback, found.log, clock).collect(opened)
+
+    now = instant(as_of) or datetime.datetime.now(datetime.UTC)
+    ran = Runner(found, clock, collected).run(now)
+    if html is not None:
+        since = ran.as_of - datetime.timedelta(seconds=found.feedback.retrain.window)
+        html.write_text(render(reported(found, Window(since, ran.as_of, ran.as_of))))
+    print(as_json(asdict(ran)))

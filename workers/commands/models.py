@@ -17,9 +17,10 @@ from rich.table import Table
 
 from workers.commands.build import build, card, usual
 from workers.commands.push import push
+from workers.errors import ModelError
 from workers.models.opening import open_store
 from workers.models.store import Aliases, Change, Store
-from workers.topology import load
+from workers.topology import Topology, load
 
 app = typer.Typer(no_args_is_help=True, help="Build, list, promote, roll back and bypass models.")
 TopologyFile = Annotated[
@@ -157,13 +158,16 @@ def history(name: Model, *, topology: TopologyFile = DEFAULT_TOPOLOGY) -> None:
 
 
 @app.command(epilog="Example: workers models promote flight-delay 2 --why 'AUC 0.915'")
-def promote(
+def promote(  # noqa: PLR0913  what is promoted, to what, by whom and why
     name: Model,
     version: Annotated[str, typer.Argument(help="The version.")],
     *,
     why: Why,
     who: Who = None,
     to: Annotated[Target, typer.Option(help="The alias.")] = Target.CHAMPION,
+    gated: Annotated[
+        bool, typer.Option("--gated", help="Only if the gate of its feedback loops is open.")
+    ] = False,
     topology: TopologyFile = DEFAULT_TOPOLOGY,
 ) -> None:
     """Let an alias stand for a version. It is proven first, and again by every worker."""
@@ -171,8 +175,25 @@ def promote(
 
     loaded = load(topology)
     prove(loaded, name, version)
+    if gated:
+        _through_gates(loaded, name, version)
     change = _change(f"promote {version} to {to}", why, who)
     _say(name, open_store(loaded.models).promote(name, version, change, to.value))
+
+
+def _through_gates(topology: Topology, name: str, version: str) -> None:
+    """Raise GateShut unless every feedback loop of the model lets the version through."""
+    from workers.feedback.gate import gate
+    from workers.feedback.opening import open_loop
+
+    loops = [open_loop(topology, loop) for loop in topology.feedback]
+    own = [loop for loop in loops if loop.model.name == name]
+    if not own:
+        raise ModelError(f"no feedback loop of the topology is of model {name}: there is no gate")
+    for loop in own:
+        verdict = gate(loop, version, datetime.datetime.now(datetime.UTC))
+        print(verdict)
+        verdict.hold()
 
 
 @app.command(epilog="Example: workers models rollback flight-delay --why 'late rate doubled'")

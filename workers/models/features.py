@@ -94,8 +94,12 @@ class Features:
 
 
 def fingerprint_of(features: Sequence[Feature]) -> str:
-    """16 hexadecimal digits of the definitions' SHA-256: the same means computed alike."""
-    plain = [f.model_dump(mode="json") for f in sorted(features, key=lambda f: f.name)]
+    """16 hexadecimal digits of the definitions' SHA-256: the same means computed alike.
+
+    Categories are left out: which of them a model knows changes nothing of what an event has.
+    """
+    ordered = sorted(features, key=lambda feature: feature.name)
+    plain = [feature.model_dump(mode="json", exclude={"categories"}) for feature in ordered]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -103,6 +103,10 @@ class Model:
         bands = np.maximum(bands, 0)
         return Scored(scores, bands, featured.rejections, failed, featured.matrix, uncalibrated)
 
+    def scores_of(self, matrix: Matrix) -> npt.NDArray[np.float64]:
+        """Calibrated scores of a matrix whose columns are `features.ordered`, whatever they are."""
+        return calibrated(self._scorer.predict(matrix), self.manifest.calibration)
+
     def reasons(self, matrix: Matrix, decided: Sequence[str]) -> list[list[Reason]]:
         """The strongest contributions of each row whose decision asks for them, within the budget.
 

@@ -97,7 +97,7 @@ class Retrain(Part):
     )
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(default=100, description="Trees.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(default=1, description="Of everything.")
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Of LightGBM.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="Of LightGBM.")
     parameters: dict[str, float | int | str | bool] = Field(
         default_factory=dict, description="LightGBM's, beside objective, seed and threads."
     )

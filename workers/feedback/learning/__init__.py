@@ -1,0 +1,1 @@
+"""From labelled decisions to the next version of a model."""
