@@ -8,7 +8,7 @@ UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
 
-.PHONY: demo demo-smoke demo-kafka test check bench chaos fuzz clean setup
+.PHONY: demo demo-smoke demo-loop demo-kafka test check bench chaos fuzz clean setup
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ demo: $(STAMP)
 
 demo-smoke: $(STAMP)
 	@$(VENV)/bin/workers demo --events 5000 --plain
+
+# A year of flights through the feedback loop; pages in .feedback-demo.
+demo-loop: $(STAMP)
+	@$(VENV)/bin/python -m examples.flights.loop .feedback-demo
 
 demo-kafka: $(STAMP)
 	@$(VENV)/bin/workers demo --broker kafka
@@ -50,4 +54,4 @@ fuzz: $(STAMP)
 		-max_len=1024 -timeout=20 -rss_limit_mb=3000 -artifact_prefix=.fuzz/
 
 clean:
-	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .fuzz .feedback-demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,8 +1,8 @@
 """The whole loop, once: collect, compact, watch what serves, train, hold to the gate, promote.
 
-Every step looks at what is there and does what is missing, so a run that was killed is taken up by the
-next: with the instant that it began with, or it would train another model. What is promoted, and how
-far, stands in the aliases of the store of models; nothing of it is kept twice.
+Every step looks at what is there and does what is missing, so a run that was killed is taken up by
+the next: with the instant that it began with, or it would train another model. What is promoted,
+and how far, stands in the aliases of the store of models; nothing of it is kept twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from workers.feedback.gate import gate
 from workers.feedback.lake.compact import compact
 from workers.feedback.lake.lease import Lease, held
 from workers.feedback.lake.place import LakeFault
-from workers.feedback.learning.retrain import retrain
+from workers.feedback.learning.retrain import made_at, retrain
 from workers.feedback.opening import Loop
 from workers.models.aliases import Aliases, Change
 from workers.stream.clock import Clock
@@ -180,7 +180,8 @@ class Runner:
 
     def _retrained(self, as_of: datetime.datetime) -> str:
         try:
-            made = retrain(self._loop, as_of)
+            # A run that is taken up may have more in its lake by now than when it trained.
+            made = made_at(self._loop, as_of) or retrain(self._loop, as_of)
         except ModelError as error:
             # Too little is known yet: the next run looks again after `every`.
             return f"no version: {error}"

@@ -56,7 +56,7 @@ def retrain(loop: Loop, as_of: datetime.datetime, base: str | None = None) -> Re
         raise ModelError(f"model {loop.model.name} has no champion; name a version with --like")
     bundle, commit = store.bundle(loop.model.name, base), loop.log.newest()
     identity = _identity(loop, commit, bundle, as_of)
-    if (known := _same(store, loop.model.name, identity)) is not None:
+    if (known := _same(store, loop.model.name, f"training {identity}:")) is not None:
         return known
     window = Window(as_of - datetime.timedelta(seconds=settings.window), as_of, as_of)
     joiner = Joiner(loop.log.place, commit, loop.feedback, loop.model.name)
@@ -147,12 +147,19 @@ def _identity(loop: Loop, commit: Commit, bundle: Bundle, as_of: datetime.dateti
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _same(store: Store, name: str, identity: str) -> Retrained | None:
-    """The version that this very training has made already."""
+def made_at(loop: Loop, as_of: datetime.datetime) -> Retrained | None:
+    """The version that this loop has made as of this instant; None where there is none."""
+    said = f"as known at {as_of.isoformat()};"
+    return _same(loop.store, loop.model.name, f"Feedback loop {loop.feedback.name},", said)
+
+
+def _same(store: Store, name: str, *said: str) -> Retrained | None:
+    """The version whose lineage says all of this."""
     for version in store.versions(name):
         manifest = store.bundle(name, version).manifest
-        if manifest.training is not None and f"training {identity}" in manifest.training.dataset:
-            rows = manifest.training.rows
+        training = manifest.training
+        if training is not None and all(text in training.dataset for text in said):
+            rows = training.rows
             return Retrained(version, False, rows, {}, manifest.metrics, {})  # noqa: FBT003  named in the class
     return None
 
