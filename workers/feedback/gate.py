@@ -19,6 +19,7 @@ from workers.feedback.dataset import Joiner, Window
 from workers.feedback.learning.rows import Logged, labelled
 from workers.feedback.opening import Loop
 from workers.feedback.quality import measures
+from workers.feedback.quality.drift import score_drift
 from workers.feedback.quality.measures import Measure, Values
 from workers.models.bundle import Bundle
 from workers.models.model import Model
@@ -28,7 +29,6 @@ from workers.wiring import prove
 TIMED = 20
 """Predictions that a latency is the fastest of."""
 ROWS_TIMED = 4000
-CENTILES = 10
 
 
 class GateShut(ModelError):  # noqa: N818  named as its siblings are
@@ -133,6 +133,7 @@ class _Judged:
         yield self._enough()
         yield self._calibration()
         yield self._size()
+        yield self._drift()
         if self._other is None or self._others is None:
             return
         auc = measures.auc_difference(self._labels, self._scores, self._others)
@@ -140,7 +141,6 @@ class _Judged:
         yield self._at_least("AUC", auc, -self._settings.auc_margin)
         yield self._at_most("log loss", loss, self._settings.log_loss_margin)
         yield self._segments(self._others)
-        yield self._drift(self._others)
         yield self._latency(self._other)
 
     def _enough(self) -> Rule:
@@ -192,18 +192,13 @@ class _Judged:
         said = f"log loss is worse in {', '.join(worse)}" if worse else f"none of {judged} is worse"
         return Rule("segments", not worse, said)
 
-    def _drift(self, others: Values) -> Rule:
-        """How differently the two score the same rows: what subscribers would notice."""
-        limit = self._settings.drift
-        if not len(others):
-            return Rule("drift", passed=False, said="there are no rows")
-        edges = np.unique(np.quantile(others, np.linspace(0, 1, CENTILES + 1)[1:-1]))
-        counts = [
-            np.bincount(np.digitize(scores, edges), minlength=len(edges) + 1).astype(np.float64)
-            for scores in (others, self._scores)
-        ]
-        found = measures.population_stability(counts[0], counts[1])
-        said = f"scores against the champion's: index {found:.3f}, at most {limit:g}"
+    def _drift(self) -> Rule:
+        """Do events now look to it like those that it was made with?"""
+        reference, limit = self._bundle.reference, self._settings.drift
+        if reference is None:
+            return Rule("drift", passed=True, said="the bundle has no reference to compare with")
+        found = score_drift(reference, self._scores)
+        said = f"scores now against those of its training: index {found:.3f}, at most {limit:g}"
         return Rule("drift", found <= limit, said)
 
     def _latency(self, other: Model) -> Rule:

@@ -40,7 +40,11 @@ def canary(loop: Loop, since: datetime.datetime, as_of: datetime.datetime) -> Be
 def champion(
     loop: Loop, since: datetime.datetime, as_of: datetime.datetime, version: str, before: str
 ) -> Beside:
-    """What was decided since then, scored by the champion and by the one before: the same rows."""
+    """What was decided since then, scored by the champion and by the one before: the same rows.
+
+    No further back than `retrain.every`: what is good on the whole may be bad by now.
+    """
+    since = max(since, as_of - datetime.timedelta(seconds=loop.feedback.retrain.every))
     store, name = loop.store, loop.model.name
     models = [Model(store.bundle(name, each), threads=1) for each in (version, before)]
     rows = labelled(_joiner(loop), Window(since, as_of, as_of), models[0].features.ordered)

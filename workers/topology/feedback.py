@@ -129,7 +129,8 @@ class Gate(Part):
         default=300, description="Smaller segments are not judged."
     )
     drift: Annotated[float, Field(gt=0)] = Field(
-        default=0.25, description="Population stability index of the scores to the champion's."
+        default=0.25,
+        description="Population stability index of its scores now to those of its training.",
     )
     latency: Annotated[float, Field(gt=0)] = Field(
         default=2.0, description="Time of a prediction, in the champion's."
@@ -150,7 +151,7 @@ class Promotion(Part):
         default=500, description="Matured outcomes of the canary that a step needs."
     )
     rollback: Margin = Field(
-        default=0.05,
+        default=0.02,
         description="A canary, or a new champion, whose live log loss is worse than that of the "
         "other arm, or of the one before, by more than this, with confidence, is taken back.",
     )

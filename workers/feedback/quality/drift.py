@@ -54,6 +54,12 @@ class Drift:
         return features, population_stability(*_coarse(_expected(self._reference.scores), scores))
 
 
+def score_drift(reference: Reference, scores: Values) -> float:
+    """Population stability index of scores to a bundle's reference."""
+    counts = _histogram(scores, reference.scores, 0)
+    return population_stability(*_coarse(_expected(reference.scores), counts))
+
+
 def _counted(rows: pl.DataFrame, feature: Feature, spread: object) -> Values | None:
     """None where the rows do not have the feature."""
     if isinstance(spread, Bins):
