@@ -14,6 +14,9 @@ from sklearn import metrics as sklearn
 from tests.feedback.lakes import seeded
 from workers.feedback.quality import measures
 from workers.feedback.quality.costs import cheapest_bands, mean_cost, thresholds
+from workers.feedback.quality.drift import score_drift
+from workers.models.bundle import Feature
+from workers.models.reference import reference_of
 from workers.topology import Cost
 
 Drawn = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -111,6 +114,19 @@ def test_stability_is_none_of_the_same_and_grows_with_the_shift() -> None:
 
     assert same == pytest.approx(0, abs=1e-3)
     assert same < near < 0.1 < far
+
+
+def test_drift_of_scores_is_to_those_of_the_training() -> None:
+    """Little for more of the same, also beyond the reference's edges; much for others."""
+    scores, _ = seeded(20_000)
+    features = (Feature(name="f", sql="f"),)
+    reference = reference_of(features, scores[:, None], scores)
+
+    same, _ = seeded(5_000, seed=2)
+
+    assert score_drift(reference, same) < 0.02
+    assert score_drift(reference, np.append(same, [-1.0, 2.0])) < 0.02
+    assert score_drift(reference, same**2) > 0.25
 
 
 COSTS = {

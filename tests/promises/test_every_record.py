@@ -247,11 +247,12 @@ def test_a_second_life_repeats_nothing(
     assert len(found) == len(set(found)) == 1500
 
 
-def test_the_decision_record_is_the_block_alone(
+def test_the_decision_record_begins_with_the_block(
     broker: AnyBroker,
     topology: Topology,
     enricher: Enricher,
     flights: list[bytes],
+    contracts: Catalogue,
 ) -> None:
     """One decision a scored event, under its own contract, with the event's key."""
     top, worker = isolated(topology, pick(topology, None), broker)
@@ -266,7 +267,20 @@ def test_the_decision_record_is_the_block_alone(
         decisions.until(lambda seen: len(seen) >= 200)
         events.until(lambda seen: len(seen) >= 200)
 
-    blocks = {record.value[5:] for record in decisions.records if record.value}
-    assert all(any((e.value or b"").endswith(block) for block in blocks) for e in events.records)
+    fields = len(enricher.binding.block.field_names)
+    made = [_read(contracts, "flights.decisions-value", r.value or b"") for r in decisions.records]
+    blocks = {d["decision_id"]: dict(list(d.items())[:fields]) for d in made}
+    told = [_read(contracts, "flights.enriched-value", e.value or b"") for e in events.records]
+    assert len(blocks) == len(told) == 200
+    assert all(event["enrichment"] == blocks[event["enrichment"]["decision_id"]] for event in told)
+    assert all(d["event_partition"] is not None and d["numbers"] for d in made)
     assert {r.key for r in decisions.records} == {r.key for r in events.records}
-    assert all((record.value or b"")[:5] == b"\x00\x00\x00\x00\xca" for record in decisions.records)
+    assert all((record.value or b"")[:5] == b"\x00\x00\x00\x00\xcb" for record in decisions.records)
+
+
+def _read(contracts: Catalogue, subject: str, value: bytes) -> dict[str, Any]:
+    """A framed value as a subscriber with fastavro reads it."""
+    versions = contracts.versions(subject).values()
+    schema = next(v.schema for v in versions if v.id is not None and v.frame == value[:5])
+    read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema.parsed, None)
+    return dict(read)
