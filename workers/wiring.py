@@ -219,8 +219,10 @@ def proven(
     return bundle, found
 
 
-def prove(topology: Topology, name: str, version: str) -> None:
+def prove(topology: Topology, name: str, version: str) -> Model:
     """Hold a version to every worker that serves the model by an alias, as those will.
+
+    The model as the last of them loads it.
 
     Raises:
         ContractError: a contract is missing or does not fit.
@@ -233,6 +235,7 @@ def prove(topology: Topology, name: str, version: str) -> None:
     }
     if not any(served.values()):
         raise ModelError(f"no worker of the topology serves model {name}")
+    checked = list[Model]()
     for worker in (topology.workers[worker] for worker, blocks in served.items() if blocks):
         resolver = contracts_of(topology, worker)
         resolver.close()
@@ -242,6 +245,8 @@ def prove(topology: Topology, name: str, version: str) -> None:
             for ref in refs.values()
         ]
         Enricher(policy_of(worker), contracts, *models)
+        checked += [model for model in models if model.manifest.name == name]
+    return checked[-1]
 
 
 def policy_of(worker: Worker) -> Policy:
