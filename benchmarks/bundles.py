@@ -1,4 +1,4 @@
-"""Models that are measured: the demo's, and one of 500 trees of 63 leaves; stores that hold them."""
+"""Models that are measured: the demo's, and one of 500 trees of 63 leaves; stores of them."""
 
 from __future__ import annotations
 

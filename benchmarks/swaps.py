@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -78,8 +79,7 @@ def _delays(seen: Seen) -> Delays:
         raise RuntimeError(f"{RATE * SECONDS} events were sent, {len(set(names))} came out")
     slowest, versions = _batches(seen)
     order = sorted(slowest)
-    firsts = [at for before, at in zip(order, order[1:], strict=False)
-              if versions[at] != versions[before]]  # fmt: skip
+    firsts = [at for before, at in itertools.pairwise(order) if versions[at] != versions[before]]
     late = seen.waits[seen.settled]
     p50, p99 = (float(np.percentile(late, share)) for share in (50, 99))
     plain = Delays(
