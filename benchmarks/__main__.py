@@ -70,7 +70,7 @@ def _versions(ground: Ground) -> list[str]:
 
 
 def _swaps(ground: Ground) -> list[str]:
-    return swaps.table(swaps.swaps(ground.kafka, ground.folder))
+    return swaps.table(swaps.swaps(ground.kafka, ground.values, ground.folder))
 
 
 def _replicas(ground: Ground) -> list[str]:
