@@ -19,7 +19,7 @@ from benchmarks.rig import PARTITIONS, ROOT, topology_text
 from workers.testing import RealKafka
 
 PROCESSES = 3
-ROUNDS = 5
+ROUNDS = 3
 START_SECONDS = 120.0
 COMMANDS = (("promote", "2"), ("rollback",), ("bypass",), ("resume",))
 
