@@ -40,6 +40,7 @@ SHADOW = "shadow: {{topic: {output}.comparisons, subject: flights.comparisons-va
 SHARES = {"without": 0.0, "a tenth": 0.1, "all": 1.0}
 TURNS = 3
 START_SECONDS = 20
+STILL_SECONDS = 3.0
 BATCH = 4_000
 ROUNDS = 40
 PREDICTION, PROCESS = "its prediction alone", "its process, all of it"
@@ -194,7 +195,7 @@ def _cost(kafka: RealKafka, pid: int, source: str, target: str) -> Cost:
     pacing = f"from benchmarks.latency import pace; pace({kafka.bootstrap_servers!r}, "
     command = [sys.executable, "-c", f"{pacing}{source!r}, {RATE})"]
     subprocess.run(command, check=True, cwd=ROOT)
-    time.sleep(2)
+    _still(out)
     events = RATE * SECONDS
     spent = cpu_seconds(pid) - before[0], sum(map(cpu_seconds, children)) - before[1]
     told, came = compared.count(), out.count()
@@ -208,6 +209,15 @@ def _cost(kafka: RealKafka, pid: int, source: str, target: str) -> Cost:
         child=spent[1] * 1e6 / events,
         compared=told / events,
     )
+
+
+def _still(ends: Ends) -> None:
+    """Until nothing more comes: the worker may be behind, the challenger is."""
+    seen, since = -1, time.monotonic()
+    while time.monotonic() - since < STILL_SECONDS:
+        if (now := ends.count()) != seen:
+            seen, since = now, time.monotonic()
+        time.sleep(0.2)
 
 
 def _threads(pid: int) -> Ticks:
