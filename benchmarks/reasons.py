@@ -27,7 +27,7 @@ def table(found: dict[str, ReasonsCost]) -> list[str]:
         "",
         "## Reasons",
         "",
-        "One thread, rows of a batch together. Only rows whose decision asks for reasons pay for "
+        "CPU of one thread, rows of a batch together. Only rows whose decision asks for reasons pay for "
         f"them, and at most `reasons.rows_per_batch` of a batch, {most} where nothing is written.",
         "",
         f"| model | prediction, µs a row | reasons, µs a row | times | {most} rows of a batch |",

@@ -20,7 +20,7 @@ from workers.testing import RealKafka
 
 PROCESSES = 3
 ROUNDS = 3
-START_SECONDS = 120.0
+PATIENCE = 600.0
 COMMANDS = (("promote", "2"), ("rollback",), ("bypass",), ("resume",))
 
 
@@ -114,7 +114,7 @@ class _Told:
         Raises:
             TimeoutError: it never came true.
         """
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(self._place.read_text(errors="replace")[-2000:])

@@ -134,7 +134,7 @@ def test_the_cost_of_a_reason_is_measured(
     found = cost_of_reasons(model, Decoder(schema).decode(flights[:50]).table)
 
     assert 0 < found.prediction < found.reasons
-    assert "µs a row" in str(found)
+    assert "µs of CPU a row" in str(found)
 
 
 @pytest.mark.parametrize("wrong", [{"codes": {"nobody": "x"}}, {"decisions": ["nobody"]}])
