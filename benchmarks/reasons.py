@@ -27,8 +27,9 @@ def table(found: dict[str, ReasonsCost]) -> list[str]:
         "",
         "## Reasons",
         "",
-        "CPU of one thread, rows of a batch together. Only rows whose decision asks for reasons pay "
-        f"for them, and at most `reasons.rows_per_batch` of a batch, {most} where nothing is written.",
+        "CPU of one thread, rows of a batch together. Only rows whose decision asks for reasons "
+        f"pay for them, and at most `reasons.rows_per_batch` of a batch, {most} where nothing is "
+        "written.",
         "",
         f"| model | prediction, µs a row | reasons, µs a row | times | {most} rows of a batch |",
         "|---|---|---|---|---|",
