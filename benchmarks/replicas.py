@@ -11,11 +11,13 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks.bundles import NAME, boosters, store_of
 from benchmarks.environments import worker
 from benchmarks.rig import PARTITIONS, ROOT, topology_text
+from workers.models.store import Store
 from workers.testing import RealKafka
 
 PROCESSES = 3
@@ -26,7 +28,10 @@ COMMANDS = (("promote", "2"), ("rollback",), ("bypass",), ("resume",))
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Seconds: of the command itself, and from its end until the last process does as it says."""
+    """Seconds: of the command itself, and from the change until the last process does as it says.
+
+    The change is when the store's history says it was.
+    """
 
     command: list[float]
     reached: list[float]
@@ -37,7 +42,7 @@ def replicas(kafka: RealKafka, folder: Path) -> dict[str, dict[str, Reach]]:
     found = {}
     for name, text in boosters().items():
         root = folder / name.replace(" ", "-")
-        store_of(root, text)
+        store = store_of(root, text)
         subject = replace(
             worker("exactly_once"),
             models=root,
@@ -56,11 +61,11 @@ def replicas(kafka: RealKafka, folder: Path) -> dict[str, dict[str, Reach]]:
         kafka.create_topic(f"out.{tag}.dlq", 1)
         file = root / "topology.yaml"
         file.write_text(topology_text(names, subject))
-        found[name] = _reach(file)
+        found[name] = _reach(file, store)
     return found
 
 
-def _reach(file: Path) -> dict[str, Reach]:
+def _reach(file: Path, store: Store) -> dict[str, Reach]:
     found = {command[0]: Reach([], []) for command in COMMANDS}
     run = ["run", "bench", "--topology", str(file), "--processes", str(PROCESSES)]
     with tempfile.TemporaryFile("w+") as log:
@@ -69,29 +74,29 @@ def _reach(file: Path) -> dict[str, Reach]:
         )
         told = _Told(log.fileno())
         try:
-            told.until(lambda: told.count("worker.started") == PROCESSES)
+            told.until(lambda: len(told.at("worker.started")) == PROCESSES)
             time.sleep(5)
             for _ in range(ROUNDS):
                 for command in COMMANDS:
-                    _one(file, command, told, found[command[0]])
+                    _one(file, store, command, told, found[command[0]])
         finally:
             process.terminate()
             process.wait(60)
     return found
 
 
-def _one(file: Path, command: tuple[str, ...], told: _Told, reach: Reach) -> None:
-    before = told.count("model.served")
+def _one(file: Path, store: Store, command: tuple[str, ...], told: _Told, reach: Reach) -> None:
+    before = len(told.at("model.served"))
     verb, *more = command
     line = ["models", verb, NAME, *more, "--why", "to be measured", "--topology", str(file)]
     began = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "workers", *line], check=True, cwd=ROOT, stdout=subprocess.DEVNULL
     )
-    ended = time.monotonic()
-    told.until(lambda: told.count("model.served") == before + PROCESSES)
-    reach.command.append(ended - began)
-    reach.reached.append(max(0.0, time.monotonic() - ended))
+    reach.command.append(time.monotonic() - began)
+    told.until(lambda: len(told.at("model.served")) == before + PROCESSES)
+    changed = store.aliases(NAME).history[-1].when
+    reach.reached.append((max(told.at("model.served")) - changed).total_seconds())
 
 
 class _Told:
@@ -100,13 +105,13 @@ class _Told:
     def __init__(self, descriptor: int) -> None:
         self._place = Path(f"/proc/self/fd/{descriptor}")
 
-    def count(self, event: str) -> int:
-        """Lines of that event."""
-        found = 0
-        for text in self._place.read_text(errors="replace").splitlines():
-            if f'"{event}"' in text:
-                found += json.loads(text)["event"] == event
-        return found
+    def at(self, event: str) -> list[datetime]:
+        """When it was told."""
+        lines = self._place.read_text(errors="replace").splitlines()
+        found = [json.loads(text) for text in lines if f'"{event}"' in text]
+        return [
+            datetime.fromisoformat(line["timestamp"]) for line in found if line["event"] == event
+        ]
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Looks twenty times a second.
@@ -128,9 +133,10 @@ def table(found: dict[str, dict[str, Reach]]) -> list[str]:
         "## From a command to every process",
         "",
         f"`workers models …` beside {PROCESSES} processes of a worker that has nothing else to do, "
-        "exactly once, `poll` as it is where nothing is written (2 s). Seconds from the end of the "
-        "command until the last process has taken it between two batches: median and longest of "
-        f"{ROUNDS}. A promotion is proven by the command first, and each version by every process.",
+        "exactly once, `poll` as it is where nothing is written (2 s). Seconds from the "
+        "change, as the store's history has it, until the last process has taken it between two "
+        f"batches: median and longest of {ROUNDS}. A promotion is proven by the command first, and "
+        "each version by every process.",
         "",
         "| model | command | the command itself | until all do so | longest |",
         "|---|---|---|---|---|",
