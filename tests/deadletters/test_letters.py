@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.stream.test_deadletters import headers, origin
 from workers.contracts.framing import Header
 from workers.contracts.schema import parse
-from workers.deadletters.ledger import Done, LedgerState, entry
-from workers.deadletters.letters import Letter, Wanted, letters_of
 from workers.deadletters.masking import HIDDEN, decoded, sensitive_fields, shown
 from workers.enrich.batch import Batch, Rejection
 from workers.errors import Code, Reject
 from workers.stream.deadletters import CONNECT, OURS, dead_letter
+from workers.stream.ledger import Done, LedgerState, entry
+from workers.stream.letters import Letter, Wanted, letters_of
 
 NOW = 1_700_000_000_000
 
