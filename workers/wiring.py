@@ -400,7 +400,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         slot=Slot(followers, enricher.serve, journal),
         outgoing=Outgoing(worker, origin),
         shadow=shadow,
-        order=_order(topology, worker, slot, clock, journal),
+        order=_order(topology, worker, slot, source, clock, journal),
         clock=clock,
         journal=journal,
         at=at,
@@ -409,7 +409,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
 
 
 def _order(
-    topology: Topology, worker: Worker, slot: int, clock: Clock, journal: Journal
+    topology: Topology, worker: Worker, slot: int, source: Source, clock: Clock, journal: Journal
 ) -> KeyOrder | None:
     """What keeps the order of keys, where the worker is to."""
     ledger = worker.dead_letter.ledger
@@ -425,7 +425,7 @@ def _order(
         raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
     letters = OpenLettersState(worker.known_as, worker.input.topic)
     tail = Tail(reader, asker, (worker.dead_letter.topic, ledger.topic))
-    return KeyOrder(tail, letters, ledger.topic, clock)
+    return KeyOrder(tail, letters, ledger.topic, source, clock)
 
 
 def _origin(worker: Worker, instance: str) -> Origin:

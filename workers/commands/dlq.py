@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import getpass
 import json
 import re
@@ -33,10 +34,7 @@ DEFAULT_TOPOLOGY = Path("topology.yaml")
 EVERY = 1.0
 """Seconds between two lines of progress."""
 OUT_OF_ORDER = "Order per key is not kept: later records of a key were published before."
-IN_ORDER = (
-    "Order per key is kept: a key goes on once all its letters are settled. Those that came "
-    "meanwhile are parked as well: run it again until there is none."
-)
+IN_ORDER = "Order per key is kept: a key goes on once all its letters are settled."
 _PLACE = re.compile(r"^(?P<topic>.+)\[(?P<partition>\d+)\]@(?P<offset>\d+)$")
 
 
@@ -264,13 +262,18 @@ def replay(  # noqa: PLR0913  one parameter an option
             replayer = Replayer(
                 desk, path, outgoing, ledger, wanted=wanted, attempts=attempts, repair=repair
             )
-            tried = replayer.tried(_each(desk, _wanted()), tally)
-            if yes:
-                by = (who or getpass.getuser(), why)
-                publish(tried, publisher, ledger_topic, by, rate=rate, told=_Progress("replayed"))
-            else:
-                for _ in tried:
-                    pass
+            by, told, passed = (who or getpass.getuser(), why), _Progress("replayed"), -1
+            while tally.passed > passed:
+                passed = tally.passed
+                tried = replayer.tried(_each(desk, _wanted()), tally)
+                if not yes:
+                    collections.deque(tried, maxlen=0)
+                    break
+                publish(tried, publisher, ledger_topic, by, rate=rate, told=told)
+                if desk.worker.sequence is Sequencing.NONE:
+                    break
+                # What was parked meanwhile is next: the key goes on when there is none.
+                replayer.take(desk.ledger())
         except Retry as unwell:
             raise BrokerUnreachable(f"{unwell}; run it again, what is done stays done") from unwell
     _tell(tally, did=yes)

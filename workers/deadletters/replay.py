@@ -57,7 +57,7 @@ class TallyState:
 class Replayer:
     """Tries dead letters against today's contracts and model."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  every part is given
         self,
         desk: Desk,
         path: WorkerPath,
@@ -68,7 +68,7 @@ class Replayer:
         attempts: int = ATTEMPTS,
         repair: Repair | None = None,
     ) -> None:
-        """`wanted` says which are meant; `attempts`: replays of one letter, failed ones included."""
+        """`wanted`: which are meant; `attempts`: replays of one letter, those that failed too."""
         self._desk = desk
         self._path = path
         self._outgoing = outgoing
@@ -79,19 +79,27 @@ class Replayer:
         self._seen = set[str]()
         self._in_order = desk.worker.sequence is Sequencing.KEY
         self._waiting = set[bytes | None]()
+        self._told = set[str]()
+
+    def take(self, ledger: LedgerState) -> None:
+        """The ledger as it is by now: letters are gone through once more."""
+        self._ledger = ledger
+        self._waiting.clear()
 
     def tried(self, letters: Iterable[Letter], tally: TallyState) -> Iterator[Tried]:
-        """Each that is meant and may be replayed, with what the path makes of it.
+        """Each that is meant and may be replayed, with what the path makes of it; each once.
 
         Publishes nothing. `letters` are all there are, where keys keep their order.
         """
         for letter in letters:
-            if not self._wanted.takes(letter):
+            if not self._wanted.takes(letter) or letter.place in self._told:
                 self._wait_for(letter)
             elif (why := self._left_out(letter)) is not None:
+                self._told.add(letter.place)
                 tally.left_out[why] += 1
                 self._wait_for(letter)
             else:
+                self._told.add(letter.place)
                 found = self._try(letter)
                 if found.passes:
                     tally.passed += 1

@@ -150,6 +150,8 @@ class Loop:
             self._breaker.release()
             if self._waiting is not None:
                 self._waiting.release()
+            if self._order is not None:
+                self._order.release()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
@@ -190,6 +192,9 @@ class Loop:
             polled = replace(polled, batch=rest)
             outcomes = self._enrich(rest, effort)
         outcomes = self._judged(outcomes)
+        if self._order is not None and (rest := self._order.hold(outcomes)) is not None:
+            polled = replace(polled, batch=rest)
+            outcomes = self._judged(self._enrich(rest, effort))
         if (rest := self._breaker.hold(outcomes)) is not None:
             polled = replace(polled, batch=rest)
             outcomes = self._judged(self._enrich(rest, effort))

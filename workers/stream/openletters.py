@@ -56,8 +56,9 @@ class OpenLettersState:
                 found.append((key, origin))
         return found
 
-    def take_ledger(self, batch: Batch) -> None:
-        """Read on in the ledger."""
+    def take_ledger(self, batch: Batch) -> list[bytes]:
+        """Read on in the ledger; the keys of which something was replayed."""
+        replayed = []
         for value in batch.values:
             try:
                 entry = Entry.model_validate_json(value or b"")
@@ -68,6 +69,13 @@ class OpenLettersState:
             if entry.done is Done.REPLAYED and entry.origin is not None:
                 self._replayed.add(entry.origin)
             self._open_or_not(place)
+            if entry.done is Done.REPLAYED and place in self._letters:
+                replayed.append(self._letters[place][0])
+        return replayed
+
+    def open_of(self, key: bytes) -> int:
+        """Records of this key that have an open letter."""
+        return len(self._open.get(key, ()))
 
     def forget_before(self, partition: int, offset: int) -> None:
         """Retention took these letters: nobody can settle them any more."""
