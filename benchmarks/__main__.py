@@ -32,7 +32,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--only", help="measure subjects whose name holds this")
+    parser.add_argument(
+        "--safety", action="store_true", help="only what the safety net costs; no broker is needed"
+    )
     options = parser.parse_args()
+    if options.safety:
+        renew(options.out, measured_safety(framed_flights()))
+        return
     subjects = [make(d) for d in DELIVERIES for make in (echo, worker)] + peers()
     if options.only:
         subjects = [subject for subject in subjects if options.only in subject.name]
@@ -56,10 +62,25 @@ def main() -> None:
             beside = shadow(kafka, Path(folder))
         mixed += shadow_table(beside, in_batches(kafka, values), spent["predict"])
         say("the safety net")
-        with tempfile.TemporaryDirectory() as folder:
-            mixed += safety_table(safety(values, Path(folder)))
+        mixed += measured_safety(values)
     options.out.write_text(document(figures, delays, spent, mixed))
     say(f"wrote {options.out}")
+
+
+def measured_safety(values: list[bytes]) -> list[str]:
+    """The table of the safety net."""
+    with tempfile.TemporaryDirectory() as folder:
+        return safety_table(safety(values, Path(folder)))
+
+
+def renew(file: Path, section: list[str]) -> None:
+    """Put a section in place of the one with its heading, or behind all others."""
+    heading = next(line for line in section if line.startswith("## "))
+    before, found, rest = file.read_text().partition(f"\n{heading}\n")
+    after = rest.partition("\n## ")
+    kept = f"\n## {after[2]}" if found and after[1] else ""
+    file.write_text("\n".join([before.rstrip("\n"), *section]) + "\n" + kept)
+    say(f"wrote {file}: {heading.removeprefix('## ')}")
 
 
 def throughput(subject: Subject, kafka: RealKafka) -> Figures | None:
