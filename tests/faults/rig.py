@@ -37,6 +37,7 @@ FAILPOINTS = ("polled", "begun", "half", "offsets", "committing", "committed")
 MAX_RECORDS = 200
 LIFE_SECONDS = 25.0
 PARTITIONS = 3
+SESSION_SECONDS = 3
 PAUSE = threading.Event()
 FAST: dict[str, Any] = {
     "transaction_timeout": 4.0,
@@ -53,7 +54,7 @@ FAST_CLIENT: dict[str, str | int | bool] = {
 
 def topology_file(folder: Path, servers: str, worker: Worker, *, static: bool) -> Path:
     """The worker as an operator would write it down."""
-    timeout = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
+    timeout = {"session.timeout.ms": 1000 * SESSION_SECONDS, "heartbeat.interval.ms": 500}
     if worker.protocol is Protocol.CONSUMER:
         timeout = {}
     text = f"""
@@ -154,7 +155,7 @@ class Zygote:
         """A life that ends by SIGKILL at a failpoint, or at a random instant."""
         if failpoint == "random":
             self.begin()
-            self._over.wait(chance.uniform(0.5, 4.0))
+            self._over.wait(chance.uniform(0.2, 2.5))
         else:
             self.begin(failpoint, chance.randint(1, 4))
             self._over.wait(LIFE_SECONDS)
