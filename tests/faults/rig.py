@@ -208,13 +208,18 @@ class Flow:
         """What was written so far; to be asked after `stop`."""
         return Expected(self.sent, self.pills)
 
+    @staticmethod
+    def key(place: int) -> int:
+        """Which of thirty keys a record has."""
+        return place % 30
+
     def _run(self) -> None:
         pill = broken(self._flights[0])[6]
         for start in itertools.cycle(range(0, len(self._flights), 20)):
             if self._stop.is_set():
                 return
             for number, record in enumerate(good(self._flights[start : start + 20])):
-                place, key = b"%d" % self.sent, b"key-%d" % (self.sent % 30)
+                place, key = b"%d" % self.sent, b"key-%d" % self.key(self.sent)
                 value = pill.value if (start + number) % 97 == 0 else record.value
                 self._sender.send(self._topic, Sent(value, key, [("place", place)]))
                 if value == pill.value:
