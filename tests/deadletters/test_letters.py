@@ -97,7 +97,13 @@ def test_filters_take_what_is_meant() -> None:
 
     for wanted in (
         Wanted(),
-        Wanted(verdicts=["decode"], codes=["malformed"], schema_id=12, model_version="2"),
+        Wanted(
+            verdicts=["decode"],
+            codes=["malformed"],
+            schema_id=12,
+            model="m" * 64,
+            model_version="2",
+        ),
         Wanted(key=b"k", origin_partition=3, places=frozenset({"0:5"}), since=at),
     ):
         assert wanted.takes(found)
@@ -105,6 +111,7 @@ def test_filters_take_what_is_meant() -> None:
         Wanted(verdicts=["model"]),
         Wanted(codes=["unframed"]),
         Wanted(schema_id=13),
+        Wanted(model="another"),
         Wanted(model_version="1"),
         Wanted(key=b""),
         Wanted(origin_partition=0),

@@ -33,7 +33,7 @@ def test_a_zombie_doubles_nothing(
         for zygote in found:
             with zygote.stopped():
                 PAUSE.wait(STOPPED_SECONDS)
-            PAUSE.wait(SESSION_SECONDS)
+            verifier.until(verifier.seen + 500, 60)
         flow.stop()
         verifier.until(flow.sent, 120)
         for zygote in found:
