@@ -30,17 +30,20 @@ def _bytes(content: str | bytes | None) -> bytes | None:
 
 
 def _headers(messages: Sequence[Message]) -> tuple[list[HeaderList], frozenset[int]]:
-    """Headers of each, and the rows whose header names are not UTF-8."""
-    try:
-        return [m.headers() for m in messages], frozenset()  # type: ignore[misc]
-    except SystemError:
-        pass
+    """Headers of each, and the rows whose header names are not UTF-8.
+
+    Each is asked once: the client raises SystemError for such names (2.16) and keeps what it had
+    made of them, and whoever asks again gets a list with a hole in it that ends the process.
+    """
     headers: list[HeaderList] = []
     unreadable = set[int]()
-    for row, message in enumerate(messages):
+    left = iter(messages)
+    while True:
         try:
-            headers.append(message.headers())  # type: ignore[arg-type]
+            for message in left:
+                headers.append(message.headers())  # type: ignore[arg-type]
         except SystemError:
+            unreadable.add(len(headers))
             headers.append(None)
-            unreadable.add(row)
-    return headers, frozenset(unreadable)
+        else:
+            return headers, frozenset(unreadable)
