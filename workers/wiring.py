@@ -49,12 +49,14 @@ from workers.stream.clients import (
     instance_name,
     producer_config,
     range_config,
+    tail_config,
 )
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
 from workers.stream.journal import ClientLog, Journal
 from workers.stream.loop import Loop
+from workers.stream.openletters import OpenLettersState
 from workers.stream.outgoing import Outgoing
 from workers.stream.publish import (
     AcknowledgedPublisher,
@@ -66,11 +68,13 @@ from workers.stream.publish import (
 from workers.stream.ranges import RangeReader
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
+from workers.stream.sequence import KeyOrder
 from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.stream.source import Source
+from workers.stream.tail import Tail
 from workers.topology import (
     Backend,
     Broker,
@@ -78,6 +82,7 @@ from workers.topology import (
     ModelRef,
     Partitioning,
     Retries,
+    Sequencing,
     Topology,
     Worker,
     user_folder,
@@ -400,11 +405,32 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         slot=Slot(followers, enricher.serve, journal),
         outgoing=Outgoing(worker, origin),
         shadow=shadow,
+        order=_order(topology, worker, slot, source, clock, journal),
         clock=clock,
         journal=journal,
         at=at,
     )
     return Running(loop, journal, shadow)
+
+
+def _order(
+    topology: Topology, worker: Worker, slot: int, source: Source, clock: Clock, journal: Journal
+) -> KeyOrder | None:
+    """What keeps the order of keys, where the worker is to."""
+    ledger = worker.dead_letter.ledger
+    if worker.sequence is Sequencing.NONE or ledger is None:
+        return None
+    log = {"logger": ClientLog(journal, clock)}
+    try:
+        reader, asker = (
+            Consumer({**tail_config(topology.broker, worker, slot, level), **log})
+            for level in ("read_committed", "read_uncommitted")
+        )
+    except KafkaException as error:
+        raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+    letters = OpenLettersState(worker.known_as, worker.input.topic)
+    tail = Tail(reader, asker, (worker.dead_letter.topic, ledger.topic))
+    return KeyOrder(tail, letters, ledger.topic, source, clock)
 
 
 def _origin(worker: Worker, instance: str) -> Origin:
