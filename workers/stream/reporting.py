@@ -72,9 +72,9 @@ class Reporter:
         if now >= self._state.due:
             self._report(now)
 
-    def moved(self) -> None:
-        """Partitions were given to us, or taken."""
-        self._state.assigned = True
+    def moved(self, member: bool) -> None:  # noqa: FBT001  what it is told
+        """Partitions were given to us, or taken; are we a member of the group still?"""
+        self._state.assigned = member
         self._state.due = 0.0
 
     def publishing(self) -> None:

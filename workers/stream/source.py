@@ -62,12 +62,12 @@ class Source:
     def __init__(self, consumer: Consumer, worker: Worker, clock: Clock, journal: Journal) -> None:
         """Takes over the consumer, whose `on_commit` is `commits.answered`.
 
-        `before_revoke`, `turned` (after each poll or idle moment) and `moved` are the loop's to
-        set.
+        `before_revoke`, `turned` (after each poll or idle moment) and `moved` (are we of the
+        group still?) are the loop's to set.
         """
         self.before_revoke: Callable[[], None] = lambda: None
         self.turned: Callable[[], None] = lambda: None
-        self.moved: Callable[[], None] = lambda: None
+        self.moved: Callable[[bool], None] = lambda _: None
         self.lag = LagState()
         self.epoch = 0
         self._consumer = consumer
@@ -381,7 +381,7 @@ class Source:
         numbers = [place.partition for place in places]
         self._assigned.update(dict.fromkeys(numbers, self.epoch))
         self._journal.info(Event.ASSIGNED, partitions=numbers)
-        self.moved()
+        self.moved(True)  # noqa: FBT003  as the reporter has it
         if not places:
             return
         try:
@@ -414,5 +414,5 @@ class Source:
             self._taken.add(number)
         self.commits.forget(numbers)
         self.lag.forget(numbers)
-        self.moved()
+        self.moved(event is not Event.LOST)
         self._journal.info(event, partitions=numbers)
