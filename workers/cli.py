@@ -24,6 +24,7 @@ from rich.table import Table
 
 from workers import __version__
 from workers.commands import contracts, dlq, models, offsets, operate
+from workers.commands.doctor import doctor
 from workers.commands.drill import drill
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
@@ -42,6 +43,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(offsets.app, name="offsets")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
+app.command(epilog="Example: workers doctor flight-delays --output json")(doctor)
 app.command(epilog="Example: workers drill all --output json")(drill)
 app.command(epilog="Example: workers status --output json")(operate.status)
 app.command(epilog="Example: workers lag flight-delays --watch 5")(operate.lag)

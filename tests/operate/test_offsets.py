@@ -72,9 +72,7 @@ class Stand:
 
 
 @pytest.fixture(scope="module")
-def stand(
-    kafka: RealKafka, topology: Topology, tmp_path_factory: pytest.TempPathFactory
-) -> Stand:
+def stand(kafka: RealKafka, topology: Topology, tmp_path_factory: pytest.TempPathFactory) -> Stand:
     """Two partitions."""
     own, worker = isolated(topology, pick(topology, None), kafka, partitions=2)
     file = tmp_path_factory.mktemp("stand") / "topology.yaml"

@@ -56,8 +56,10 @@ class Cluster:
     metadata: ClusterMetadata
 
 
-def connect(broker: Broker, name: str) -> Cluster:
+def connect(broker: Broker, name: str, log: Any = None) -> Cluster:
     """An admin client that a broker has answered; `name` is the client's.
+
+    `log` takes the client's own lines; by default they are logged.
 
     Raises:
         BrokerUnreachable: no broker answered within `broker.connect_timeout`.
@@ -66,7 +68,7 @@ def connect(broker: Broker, name: str) -> Cluster:
     clock = SystemClock()
     config: Config = {
         **common(broker, name),
-        "logger": ClientLog(Journal(clock, worker=name), clock),
+        "logger": log or ClientLog(Journal(clock, worker=name), clock),
     }
     try:
         admin = AdminClient(config)
