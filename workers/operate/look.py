@@ -70,11 +70,15 @@ def connect(broker: Broker, name: str, log: Any = None) -> Cluster:
         **common(broker, name),
         "logger": log or ClientLog(Journal(clock, worker=name), clock),
     }
+    admin: AdminClient | None = None
     try:
         admin = AdminClient(config)
         # The whole list: asking for one topic may create it on a broker that allows that.
         return Cluster(admin, admin.list_topics(timeout=broker.connect_timeout))
     except KafkaException as error:
+        if admin is not None:
+            # What the client has to say of it is handed over when it is polled.
+            admin.poll(0)
         meant = translate(error.args[0], f"connecting to {broker.bootstrap_servers}")
         if isinstance(meant, Halt):
             raise meant from error
