@@ -208,3 +208,14 @@ def test_what_is_no_partition_is_wrong_usage(place: tuple[Path, Worker], text: s
     words = ["pause", "-t", str(place[0]), "--why", "x", "--partitions", text]
     assert run(*words)[0] == 2
     assert Store(place[0].parent / "models").aliases("flight-delay").pauses == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "lag", "pause", "resume", "doctor", "offsets show", "offsets reset"],
+)
+def test_every_help_has_an_example(command: str) -> None:
+    """Example: …"""
+    code, said = run(*command.split(), "--help")
+    assert code == 0
+    assert f"Example: workers {command}" in " ".join(said.split())
