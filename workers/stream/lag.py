@@ -26,15 +26,15 @@ class _PartitionState:
 
     `ended` is where the log ended when nothing was left to hand out, and `handed_then` what had
     been handed out by then: the offsets between the two hold no records for us. `waiting` has the
-    batches in hand: the offset after their last record, and their first timestamp. `caught_up_at`
-    is when the partition was last seen without lag.
+    batches in hand: the offset after their last record, their first and their last timestamp.
+    `caught_up_at` is when the partition was last seen without lag.
     """
 
     done: int | None = None
     handed: int | None = None
     ended: int | None = None
     handed_then: int | None = None
-    waiting: deque[tuple[int, int]] = field(default_factory=deque)
+    waiting: deque[tuple[int, int, int]] = field(default_factory=deque)
     last: int | None = None
     caught_up_at: int | None = None
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES + 1))
@@ -69,24 +69,26 @@ class LagState:
         """These records were handed out."""
         if not len(batch):
             return
-        ends = batch.next_offsets()
+        rows = range(len(batch))
+        last = dict(zip(batch.partitions, rows, strict=True))
         # The first row of each partition is the last one from behind.
-        first = dict(zip(reversed(batch.partitions), reversed(batch.timestamps), strict=True))
-        for partition, end in ends.items():
+        first = dict(zip(reversed(batch.partitions), reversed(rows), strict=True))
+        for partition, row in last.items():
             state = self._of.setdefault(partition, _PartitionState())
-            state.waiting.append((end, _milliseconds(first[partition], batch.now)))
-            state.handed = end
+            stamps = batch.timestamps[first[partition]], batch.timestamps[row]
+            began, ended = (_milliseconds(stamp, batch.now) for stamp in stamps)
+            state.handed = batch.offsets[row] + 1
+            state.waiting.append((state.handed, began, ended))
 
     def settled(self, batch: Batch) -> None:
         """Every record of it is accounted for."""
-        last = dict(zip(batch.partitions, batch.timestamps, strict=True))
         for partition, end in batch.next_offsets().items():
             state = self._of.get(partition)
             if state is None:
                 continue
-            state.done, state.last = end, _milliseconds(last[partition], batch.now)
+            state.done = end
             while state.waiting and state.waiting[0][0] <= end:
-                state.waiting.popleft()
+                state.last = state.waiting.popleft()[2]
 
     def ended(self, partition: int, offset: int) -> None:
         """The client has handed out all that there is before `offset`, and that is the end."""
