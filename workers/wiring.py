@@ -55,7 +55,7 @@ from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
 from workers.stream.ends import Ends
-from workers.stream.journal import ClientLog, Journal
+from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
 from workers.stream.pausing import Pauses
@@ -427,6 +427,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
                 contracts=lambda: schemas.known,
                 paused=lambda: pauses.why,
                 close=ends.close,
+                failed=lambda error: journal.error(Event.SNAPSHOT_FAILED, why=type(error).__name__),
             ),
             clock,
         ),

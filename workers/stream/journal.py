@@ -58,6 +58,7 @@ class Event(StrEnum):
     PAUSED = "worker.paused"
     RESUMED = "worker.resumed"
     HEALTH = "health.listening"
+    SNAPSHOT_FAILED = "health.snapshot_failed"
     HEALTH_UNAVAILABLE = "health.unavailable"
 
 

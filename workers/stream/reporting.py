@@ -36,6 +36,8 @@ class Parts:
     paused: Callable[[], str | None] = lambda: None
     close: Callable[[], None] = lambda: None
     """Called when the worker has stopped."""
+    failed: Callable[[Exception], None] = lambda _: None
+    """Told, once, of a snapshot that could not be made."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class _TurnsState:
     publishing: float | None = None
     assigned: bool = False
     due: float = 0.0
+    failed: bool = False
 
 
 class Reporter:
@@ -105,8 +108,16 @@ class Reporter:
         self._state.due = 0.0
 
     def _report(self, now: float) -> None:
+        self._state.due = now + EVERY
+        try:
+            self._put(now)
+        except Exception as error:  # noqa: BLE001  a bug in telling of it must not end a worker
+            if not self._state.failed:
+                self._state.failed = True
+                self._parts.failed(error)
+
+    def _put(self, now: float) -> None:
         state, parts = self._state, self._parts
-        state.due = now + EVERY
         wall = self._clock.now()
         contracts, refused = parts.contracts()
         self._board.put(

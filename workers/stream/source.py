@@ -104,9 +104,11 @@ class Source:
         """Where logs end, as far as the client has heard; it asks nobody."""
         found = {}
         for place in self._partitions(self._assigned):
-            bounds = self._consumer.get_watermark_offsets(place, cached=True)
-            if bounds[1] >= 0:
-                found[place.partition] = bounds[1]
+            # What was assigned just now, the client may not know yet.
+            with suppress(KafkaException):
+                _, end = self._consumer.get_watermark_offsets(place, cached=True)
+                if end >= 0:
+                    found[place.partition] = end
         return found
 
     def open(self) -> None:

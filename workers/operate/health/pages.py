@@ -97,6 +97,7 @@ def shown(snapshot: Snapshot, said: Mapping[int, Word], now: float, wall: int) -
         "phase": snapshot.phase.value,
         "started_ms": snapshot.started,
         "taken_ms": snapshot.taken,
+        "seconds_since_snapshot": round(now - snapshot.at, 3),
         "seconds_since_poll": round(now - snapshot.last_poll, 3),
         "seconds_since_progress": round(now - snapshot.last_progress, 3),
         "seconds_publishing": None if publishing is None else round(now - publishing, 3),
