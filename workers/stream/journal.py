@@ -55,6 +55,11 @@ class Event(StrEnum):
     MODEL_SERVED = "model.served"
     MODEL_REFUSED = "model.does_not_fit"
     PROCESS_ENDED = "process.ended"
+    PAUSED = "worker.paused"
+    RESUMED = "worker.resumed"
+    HEALTH = "health.listening"
+    SNAPSHOT_FAILED = "health.snapshot_failed"
+    HEALTH_UNAVAILABLE = "health.unavailable"
 
 
 AnyEvent = Event | ContractEvent | ModelEvent | ShadowEvent

@@ -17,13 +17,16 @@ from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pace import PaceState, Plan
+from workers.stream.pausing import Pauses
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
+from workers.stream.reporting import Reporter
 from workers.stream.retries import AtOnce, Waiting
 from workers.stream.schemas import Schemas
 from workers.stream.sequence import KeyOrder
 from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
+from workers.stream.snapshot import Phase
 from workers.stream.source import Polled, Source
 from workers.stream.work import Work
 from workers.topology import Delivery, Worker
@@ -68,9 +71,11 @@ class Loop:
         schemas: Schemas,
         breaker: Breaker,
         slot: Slot,
+        pauses: Pauses,
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
+        reporter: Reporter,
         shadow: Shadowing | None = None,
         order: KeyOrder | None = None,
         at: Failpoint = nowhere,
@@ -84,9 +89,11 @@ class Loop:
         self._schemas = schemas
         self._breaker = breaker
         self._slot = slot
+        self._pauses = pauses
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
+        self._reporter = reporter
         self._shadow = shadow
         self._order = order
         self._at = at
@@ -100,6 +107,7 @@ class Loop:
         self._stopping = False
         self._stop_by: float | None = None
         source.before_revoke = self._before_revoke
+        source.turned, source.moved = reporter.turn, reporter.moved
 
     @property
     def stopped_partitions(self) -> dict[int, str]:
@@ -127,11 +135,14 @@ class Loop:
             if self._shadow is not None:
                 self._shadow.start()
             self._start()
+            self._reporter.phase(Phase.RUNNING)
             with suppress(_Drain):
                 while not self._stopping:
                     self.run_once()
+            self._reporter.phase(Phase.DRAINING)
             self._drain()
         finally:
+            self._reporter.phase(Phase.STOPPED)
             self._pending.abandon()
             if self._shadow is not None:
                 self._shadow.close()
@@ -152,9 +163,11 @@ class Loop:
                 self._waiting.release()
             if self._order is not None:
                 self._order.release()
+            self._pauses.take()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
+            polled = replace(polled, batch=self._pauses.hold(polled.batch))
             if self._waiting is not None:
                 polled = replace(polled, batch=self._waiting.hold(polled.batch))
             self._wait_for_letters(polled)
@@ -219,6 +232,7 @@ class Loop:
         self._in_flight = _InFlight(polled, outcomes, times, plan.shadow)
         if self._order is not None:
             self._order.published(outcomes)
+        self._reporter.publishing()
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
 
     def _settle(self) -> None:
@@ -244,6 +258,7 @@ class Loop:
         publish = self._pending.finished - times.scored_at
         stages = {"wait": times.wait, "score": times.score, "publish": publish}
         self._pace.settled(len(flight.polled.batch), stages)
+        self._reporter.settled(flight.polled.batch)
         self._journal.committed(flight.outcomes, self._outgoing.later(flight.outcomes))
         if self._shadow is not None and flight.shadow:
             self._shadow.offer(flight.outcomes)
@@ -274,7 +289,7 @@ class Loop:
         """Nothing of the batch is committed, or that is not known: new producer, then rewind."""
         self._journal.counts.recoveries += 1
         self._attempts += 1
-        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._unwell(unwell)
         flight, cause = self._abandon(unwell)
         began = self._clock.monotonic()
         for wait in self._waits(at_once=isinstance(unwell, Moved | Refused | TopicRefused)):
@@ -289,10 +304,15 @@ class Loop:
                     self._order.rewound()
                 break
             except Retry as again:
-                self._journal.warn(Event.UNWELL, why=str(again))
+                self._unwell(again)
+        self._reporter.well()
         self._journal.info(Event.RECOVERED, seconds=round(self._clock.monotonic() - began, 3))
         if flight is not None and cause is not None:
             self._blame(cause, flight)
+
+    def _unwell(self, unwell: Retry) -> None:
+        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._reporter.unwell(str(unwell))
 
     def _idle(self, seconds: float) -> None:
         """Wait, in the group, until it is time or the worker is to stop."""
@@ -382,7 +402,8 @@ class Loop:
                 self._source.open()
                 break
             except Retry as unwell:
-                self._journal.warn(Event.UNWELL, why=str(unwell))
+                self._unwell(unwell)
+        self._reporter.well()
         self._journal.info(Event.STARTED, group=self._worker.group, topic=self._worker.input.topic)
 
     def _drain(self) -> None:
