@@ -45,9 +45,7 @@ def challenger(bundle: Bundle) -> Model:
         "carrier": {"categories": ("UA", "??")},
         "distance": {"range": (0, 30_000)},
     }
-    features = tuple(
-        f.model_copy(update=changes.get(f.name, {})) for f in bundle.manifest.features
-    )
+    features = tuple(f.model_copy(update=changes.get(f.name, {})) for f in bundle.manifest.features)
     manifest = bundle.manifest.model_copy(update={"version": "2", "features": features})
     return Model(replace(bundle, manifest=manifest))
 

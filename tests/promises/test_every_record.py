@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import random
 from dataclasses import replace
+from typing import Any
 
+import fastavro
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 

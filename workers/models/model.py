@@ -86,7 +86,7 @@ class Model:
         failed: dict[int, str] = {}
         rows, uncalibrated = np.flatnonzero(good), scores
         try:
-            raw = self._scorer.predict(featured.matrix[rows])
+            raw = self.predict(featured.matrix[rows])
             if self.manifest.calibration is not None:
                 uncalibrated = scores.copy()
                 uncalibrated[rows] = raw
@@ -105,7 +105,11 @@ class Model:
 
     def scores_of(self, matrix: Matrix) -> npt.NDArray[np.float64]:
         """Calibrated scores of a matrix whose columns are `features.ordered`, whatever they are."""
-        return calibrated(self._scorer.predict(matrix), self.manifest.calibration)
+        return calibrated(self.predict(matrix), self.manifest.calibration)
+
+    def predict(self, matrix: Matrix) -> npt.NDArray[np.float64]:
+        """Scores of rows of features, before calibration."""
+        return self._scorer.predict(matrix)
 
     def reasons(self, matrix: Matrix, decided: Sequence[str]) -> list[list[Reason]]:
         """The strongest contributions of each row whose decision asks for them, within the budget.

@@ -13,6 +13,7 @@ from workers.topology.deciding import (
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
 from workers.topology.feedback import Absent, Cost, Feedback, Lake
+from workers.topology.health import Health
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
@@ -27,6 +28,7 @@ from workers.topology.worker import (
     HeaderPolicy,
     Partitioning,
     Protocol,
+    Sequencing,
     Tombstones,
     Unframed,
     Worker,
@@ -46,6 +48,7 @@ __all__ = [
     "Feedback",
     "FirstStart",
     "HeaderPolicy",
+    "Health",
     "Lake",
     "Latency",
     "MlflowPlace",
@@ -58,6 +61,7 @@ __all__ = [
     "RetryTopic",
     "Rule",
     "RuleSet",
+    "Sequencing",
     "Tier",
     "Tombstones",
     "TopicSettings",
