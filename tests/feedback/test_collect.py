@@ -266,7 +266,7 @@ def test_the_command_collects_and_joins(
     produce(
         embedded.bootstrap_servers,
         loop.feedback.outcomes.topic,
-        [Sent(frame(501) + stream.getvalue())],
+        [Sent(frame(251) + stream.getvalue())],
     )
     target = tmp_path / "dataset.parquet"
 

@@ -226,9 +226,9 @@ def test_the_workers_subjects_are_read_from_the_registry(
 
     found = from_registry(load(owner.topology))
 
-    # The demo has no challenger beside its champion, so no worker writes comparisons.
+    # The demo has no challenger beside its champion and no feedback loop.
     assert found.subjects == tuple(
         name
         for name in read_directory(ROOT / "schemas").catalogue.subjects
-        if name != "flights.comparisons-value"
+        if name not in ("flights.comparisons-value", "flights.outcomes-value")
     )
