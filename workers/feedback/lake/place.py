@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import uuid
+import weakref
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -136,7 +138,7 @@ class Bucket:
     def __init__(self, objects: Objects, root: str) -> None:
         self._objects = objects
         self._root = root.rstrip("/")
-        self._copies = tempfile.TemporaryDirectory(prefix="lake-")
+        self._copies: Path | None = None
 
     @property
     def name(self) -> str:
@@ -178,7 +180,11 @@ class Bucket:
 
     def local(self, path: str, size: int) -> Path:
         """A copy; files never change, so one is enough."""
-        copy = Path(self._copies.name) / path
+        if self._copies is None:
+            self._copies = Path(tempfile.mkdtemp(prefix="lake-"))
+            # Gone with this place, at the latest with the process.
+            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
+        copy = self._copies / path
         if not copy.exists():
             content = self._objects.read(f"{self._root}/{path}", size)
             if len(content) != size:
