@@ -139,8 +139,10 @@ def build_path(topology: Topology, worker: Worker) -> WorkerPath:
         ModelError: likewise.
     """
     resolver = contracts_of(topology, worker)
+    # History has no age: what is scored again is scored as it would have been.
+    timeless = worker.model_copy(update={"staleness": None})
     try:
-        enricher = _enricher(topology, worker, resolver.catalogue)
+        enricher = _enricher(topology, timeless, resolver.catalogue)
     except Halt:
         resolver.close()
         raise
@@ -256,6 +258,7 @@ def policy_of(worker: Worker) -> Policy:
         blocks=tuple(models_of(worker)),
         rules={BLOCK_FIELD: worker.rules, **{n: b.rules for n, b in worker.blocks.items()}},
         shadow=worker.shadow is not None,
+        staleness=worker.staleness,
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )

@@ -14,6 +14,7 @@ from workers.topology.encryption import Encryption
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
+from workers.topology.quality import Drift, OnStale, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
@@ -35,6 +36,7 @@ __all__ = [
     "Broker",
     "Degrade",
     "Delivery",
+    "Drift",
     "Encryption",
     "FirstStart",
     "HeaderPolicy",
@@ -43,12 +45,14 @@ __all__ = [
     "ModelRef",
     "ModelsPlace",
     "OnModelFailure",
+    "OnStale",
     "Partitioning",
     "Protocol",
     "Retries",
     "RetryTopic",
     "Rule",
     "RuleSet",
+    "Staleness",
     "Tier",
     "Tombstones",
     "TopicSettings",
