@@ -11,6 +11,7 @@ from workers.topology.deciding import (
 )
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
+from workers.topology.health import Health
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
@@ -40,6 +41,7 @@ __all__ = [
     "Encryption",
     "FirstStart",
     "HeaderPolicy",
+    "Health",
     "Latency",
     "MlflowPlace",
     "ModelRef",
