@@ -4,8 +4,8 @@ The population stability index of two spreads over the same bins, p of the refer
 is served, is the sum of (q - p) * ln(q / p). A bin that is empty in one of them would make it
 infinite, so half a row is added to every bin of both. Bins are those of the bundle's reference,
 neighbours joined until each has one per cent of its rows (categories: all smaller ones together),
-because bins with hardly a row in them make an index of noise; what was missing is a bin of its own.
-What lies outside of the reference counts to its outermost bins.
+because bins with hardly a row in them make an index of noise. What was missing is a bin of its own,
+and so are numbers below the reference's lowest and above its highest.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def psi(reference: Counts, served: Counts) -> float:
 class Column:
     """The bins of a feature or of the scores, and the reference's rows in each; missing ones last.
 
-    Numbers are told apart by `edges`, the inner ones; categories have the bin of each code in
-    `bins`.
+    Numbers are told apart by `edges`, the lowest and just above the highest included; categories
+    have the bin of each code in `bins`.
     """
 
     counts: Counts
@@ -80,8 +80,10 @@ def column_of(spread: Bins | Categories) -> Column:
         # What is left over at the end goes to the last one.
         kept[-1:] = [len(counts)]
     starts = [0, *kept[:-1]]
-    joined = np.add.reduceat(counts, starts)
-    return Column(np.append(joined, spread.missing), edges=np.asarray(spread.edges)[starts[1:]])
+    joined = np.add.reduceat(counts, starts).tolist()
+    beyond = np.nextafter(spread.edges[-1], np.inf)
+    edges = np.array([*(spread.edges[start] for start in starts), beyond])
+    return Column(np.array([0, *joined, 0, spread.missing], dtype=np.int64), edges=edges)
 
 
 @dataclass(slots=True)
