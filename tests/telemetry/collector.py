@@ -14,6 +14,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from workers.topology import Telemetry, Topology
+
+
+def at(topology: Topology, address: str, **changes: Any) -> Topology:
+    """The topology with a collector, and every batch traced."""
+    told = Telemetry.model_validate({"endpoint": address, "trace_ratio": 1, **changes})
+    return topology.model_copy(update={"telemetry": told})
+
 
 class Taken:
     """What a collector was sent."""

@@ -6,28 +6,21 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
 
-from tests.telemetry.collector import attributes, collecting, erring, hanging, refusing
+from tests.telemetry.collector import at, attributes, collecting, erring, hanging, refusing
 from tests.telemetry.reading import of, rendered
 from workers.contracts.framing import frame
 from workers.enrich.path import Enricher
 from workers.stream.logs import configure_logging
 from workers.testing import Driver, EmbeddedBroker, Sent, isolated, produce
-from workers.topology import Telemetry, Topology, Worker
+from workers.topology import Topology, Worker
 from workers.wiring import build_enricher, pick
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01".encode()
 HOSTILE: list[bytes | None] = [None, b"", b"\xff" * 55, PARENT.upper(), PARENT * 300, b"00-0-0-01"]
-
-
-def at(topology: Topology, address: str, **changes: Any) -> Topology:
-    """The topology with a collector, and every batch traced."""
-    told = Telemetry.model_validate({"endpoint": address, "trace_ratio": 1, **changes})
-    return topology.model_copy(update={"telemetry": told})
 
 
 def traffic(worker: Worker, broker: EmbeddedBroker, flights: list[bytes], good: int = 300) -> int:
