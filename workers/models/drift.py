@@ -23,9 +23,10 @@ from workers.models.reference import Bins, Categories, Values
 
 LEAST_SHARE = 0.01
 """Of the reference's rows: bins with less are joined."""
+AT_ONCE = 500
+"""Rows that are counted together, where batches are small."""
 PANES = 12
 """Steps of the window: so much of it is forgotten at once."""
-SCORES = "the scores"
 
 
 def psi(reference: Counts, served: Counts) -> float:
@@ -141,6 +142,8 @@ class DriftState:
         sizes = [len(column.counts) for column in self._columns]
         self._starts = np.cumsum([0, *sizes])
         self._panes: list[_PaneState] = []
+        self._waiting: list[tuple[Values, Values]] = []
+        self._waits = 0
 
     def feed(self, served: Scored, now: float) -> None:
         """Take note of what was asked and said; `now` in seconds that never go back."""
@@ -154,7 +157,18 @@ class DriftState:
         if not len(scored):
             return
         rows = scored[:: -(-len(scored) // self._rows_per_batch)]
-        matrix, scores = served.matrix[rows], served.scores[rows]
+        self._waiting.append((served.matrix[rows], served.scores[rows]))
+        self._waits += len(rows)
+        if self._waits >= AT_ONCE:
+            self._count(pane)
+
+    def _count(self, pane: _PaneState) -> None:
+        """Count the rows that wait: what that costs is hardly by row."""
+        if not self._waiting:
+            return
+        matrices, columns = zip(*self._waiting, strict=True)
+        matrix, scores = np.concatenate(matrices), np.concatenate(columns)
+        self._waiting, self._waits = [], 0
         places = [
             column.places(values) + start
             for column, values, start in zip(
@@ -165,7 +179,7 @@ class DriftState:
 
     def figures(self, now: float) -> DriftFigures:
         """The window as it is now."""
-        self._current(now)
+        self._count(self._current(now))
         rows = sum(pane.rows for pane in self._panes)
         counts = np.sum([pane.counts for pane in self._panes], axis=0)
         parts = [counts[a:b] for a, b in zip(self._starts, self._starts[1:], strict=False)]
