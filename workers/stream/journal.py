@@ -60,6 +60,8 @@ class Event(StrEnum):
     MODEL_SERVED = "model.served"
     MODEL_REFUSED = "model.does_not_fit"
     PROCESS_ENDED = "process.ended"
+    PAUSED = "worker.paused"
+    RESUMED = "worker.resumed"
     HEALTH = "health.listening"
     HEALTH_UNAVAILABLE = "health.unavailable"
 
