@@ -35,8 +35,9 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+# make bench PARTS=lifecycle: those parts alone.
 bench: $(STAMP)
-	$(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks $(if $(PARTS),--parts $(PARTS))
 
 # Faults at random on three brokers: make chaos SECONDS=60 SEED=7
 chaos: $(STAMP)

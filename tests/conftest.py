@@ -19,6 +19,9 @@ from workers.topology import Delivery, Topology, load
 from workers.wiring import build_enricher, pick
 
 ROOT = Path(__file__).parents[1]
+# How long an example takes is the machine's business.
+settings.register_profile("plain", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("plain")
 settings.register_profile(
     "long",
     max_examples=5000,

@@ -50,6 +50,7 @@ from workers.stream.clients import (
     instance_name,
     producer_config,
     range_config,
+    tail_config,
 )
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
@@ -59,6 +60,7 @@ from workers.stream.ends import Ends
 from workers.stream.gauges import of_counts, of_process, of_snapshot
 from workers.stream.journal import ClientLog, Journal
 from workers.stream.loop import Loop
+from workers.stream.openletters import OpenLettersState
 from workers.stream.outcome import Counted, Passed
 from workers.stream.outgoing import Outgoing
 from workers.stream.pausing import Pauses
@@ -74,12 +76,14 @@ from workers.stream.recorder import Recorder
 from workers.stream.reporting import Parts, Reporter, first_snapshot
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
+from workers.stream.sequence import KeyOrder
 from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.stream.snapshot import Board, ModelView
 from workers.stream.source import Source
+from workers.stream.tail import Tail
 from workers.stream.tracing import Traces
 from workers.telemetry.events import TelemetryEvent
 from workers.telemetry.registry import Registry
@@ -92,6 +96,7 @@ from workers.topology import (
     ModelRef,
     Partitioning,
     Retries,
+    Sequencing,
     Topology,
     Worker,
     environment,
@@ -239,8 +244,10 @@ def proven(
     return bundle, found
 
 
-def prove(topology: Topology, name: str, version: str) -> None:
+def prove(topology: Topology, name: str, version: str) -> Model:
     """Hold a version to every worker that serves the model by an alias, as those will.
+
+    The model as the last of them loads it.
 
     Raises:
         ContractError: a contract is missing or does not fit.
@@ -253,6 +260,7 @@ def prove(topology: Topology, name: str, version: str) -> None:
     }
     if not any(served.values()):
         raise ModelError(f"no worker of the topology serves model {name}")
+    checked = list[Model]()
     for worker in (topology.workers[worker] for worker, blocks in served.items() if blocks):
         resolver = contracts_of(topology, worker)
         resolver.close()
@@ -262,6 +270,8 @@ def prove(topology: Topology, name: str, version: str) -> None:
             for ref in refs.values()
         ]
         Enricher(policy_of(worker), contracts, *models)
+        checked += [model for model in models if model.manifest.name == name]
+    return checked[-1]
 
 
 def policy_of(worker: Worker) -> Policy:
@@ -440,6 +450,7 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         pauses=pauses,
         outgoing=Outgoing(worker, origin),
         shadow=shadow,
+        order=_order(topology, worker, slot, source, clock, journal),
         clock=clock,
         journal=journal,
         recorder=recorder,
@@ -562,6 +573,26 @@ def _model_views(worker: Worker, enricher: Enricher) -> tuple[ModelView, ...]:
         )
         for (block, ref), serving in zip(models_of(worker).items(), enricher.servings, strict=True)
     )
+
+
+def _order(
+    topology: Topology, worker: Worker, slot: int, source: Source, clock: Clock, journal: Journal
+) -> KeyOrder | None:
+    """What keeps the order of keys, where the worker is to."""
+    ledger = worker.dead_letter.ledger
+    if worker.sequence is Sequencing.NONE or ledger is None:
+        return None
+    log = {"logger": ClientLog(journal, clock)}
+    try:
+        reader, asker = (
+            Consumer({**tail_config(topology.broker, worker, slot, level), **log})
+            for level in ("read_committed", "read_uncommitted")
+        )
+    except KafkaException as error:
+        raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+    letters = OpenLettersState(worker.known_as, worker.input.topic)
+    tail = Tail(reader, asker, (worker.dead_letter.topic, ledger.topic))
+    return KeyOrder(tail, letters, ledger.topic, source, clock)
 
 
 def _origin(worker: Worker, instance: str) -> Origin:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
-from tests.models.stores import Interrupted, Kind, Registry, digests, fresh, shipped, why
+from tests.models.stores import Directory, Interrupted, Kind, Registry, digests, fresh, shipped, why
 from workers.errors import ModelError
 from workers.models.following import Follower, ModelEvent
 from workers.models.model import Model
@@ -210,6 +211,61 @@ def test_a_follower_serves_what_the_store_says(store: Store, name: str) -> None:
         ModelEvent.BYPASSED,
         ModelEvent.RESUMED,
     ]
+
+
+def test_a_bypass_does_not_wait_for_a_version_that_takes_long_to_prove(tmp_path: Path) -> None:
+    """And a version that was taken back while it was proven never serves."""
+    store = Directory(tmp_path).open()
+    for version in ("1", "2"):
+        store.put(shipped("slow", version))
+    store.promote("slow", "1", why())
+    asked, proven = threading.Event(), threading.Event()
+
+    def load(version: str) -> Model:
+        asked.set()
+        assert proven.wait(60)
+        return Model(store.bundle("slow", version))
+
+    told: list[ModelEvent] = []
+    follower = Follower(
+        store=store,
+        name="slow",
+        alias="champion",
+        began=Model(store.bundle("slow", "1")),
+        load=load,
+        poll=0.02,
+        note=lambda event, _: told.append(event),
+    )
+    follower.start()
+    try:
+        store.promote("slow", "2", why())
+        assert asked.wait(60)
+
+        store.bypass("slow", why())
+        until(lambda: follower.serving.bypass == "a test")
+        store.rollback("slow", why())
+        store.resume("slow", why())
+        until(lambda: follower.serving.bypass is None)
+        proven.set()
+        until(lambda: "loader" not in {thread.name for thread in threading.enumerate()})
+
+        assert follower.serving.model.manifest.version == "1"
+        assert told == [ModelEvent.BYPASSED, ModelEvent.RESUMED]
+        store.promote("slow", "2", why())
+        until(lambda: follower.serving.model.manifest.version == "2")
+    finally:
+        proven.set()
+        follower.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Sooner or later."""
+    pause = threading.Event()
+    for _ in range(1200):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise TimeoutError("it never came true")
 
 
 def test_what_fails_its_checks_never_replaces_what_serves(

@@ -6,6 +6,7 @@ import itertools
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from workers.errors import ClientHalt, Halt
 from workers.stream.ranges import Edge
 from workers.testing import Driver, Reader, RealKafka, Sent, produce
 from workers.testing.kafka import LocalProcess
-from workers.topology import Topology, Worker, load
+from workers.topology import FirstStart, Topology, Worker, load
 from workers.wiring import build_range_reader, check_broker, pick
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -193,6 +194,44 @@ def test_each_of_the_acls_is_needed(
         give(secured.bootstrap_servers, kept)
         with pytest.raises(ClientHalt, match="missing on the cluster"):
             check_broker(topology.broker, worker)
+
+
+def test_a_right_that_is_taken_away_stops_what_needs_it_until_it_is_given_back(
+    secured: LocalProcess,
+    admin: Path,
+    ann: tuple[Topology, Worker],
+    enricher: Enricher,
+    flights: list[bytes],
+) -> None:
+    """A dead letter that may not be written: its partition stops and says so, the other goes on."""
+    topology, plain = ann
+    own = {"group": "taken-away", "first_start": FirstStart.LATEST}
+    worker = plain.model_copy(update={**own, "stopped_partition_retry": 1.0})
+    servers = secured.bootstrap_servers
+    commands = [
+        line.replace("--group flight-delays", "--group taken-away") for line in printed(admin)
+    ]
+    give(servers, commands)
+    with (
+        Driver(topology, worker, enricher) as driver,
+        Reader(servers, "flights.enriched") as reader,
+        Reader(servers, "flights.dlq") as letters,
+    ):
+        driver.until(lambda: len(driver.loop.partitions) == 2)
+        reader.read(1.0)
+        letters.read(0.5)
+        before, dead = len(reader.records), len(letters.records)
+        give(servers, [line for line in commands if "--topic flights.dlq" not in line])
+        produce(servers, "flights", [Sent(b"cut", partition=0)])
+        produce(servers, "flights", [replace(r, partition=1) for r in good(flights[:50])])
+        driver.until(lambda: 0 in driver.loop.stopped_partitions)
+        assert "TOPIC_AUTHORIZATION_FAILED" in driver.loop.stopped_partitions[0]
+        reader.until(lambda seen: len(seen) >= before + 50)
+        letters.read(0.5)
+        assert len(letters.records) == dead
+        give(servers, commands)
+        letters.until(lambda seen: len(seen) >= dead + 1)
+        assert letters.records[-1].value == b"cut"
 
 
 def test_scoring_a_range_needs_no_right_but_to_read_the_topic(

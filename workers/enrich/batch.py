@@ -109,6 +109,20 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
+class Explained:
+    """Rows that were given reasons, and the seconds that took."""
+
+    rows: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Explained) -> Explained:
+        return Explained(self.rows + other.rows, self.seconds + other.seconds)
+
+
+NOTHING = Explained()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
     """What became of every row of a batch: exactly one of enriched, rejected, dropped.
 
@@ -117,7 +131,8 @@ class Outcomes:
     decision. `unknown` has the rows, rejected here, whose schema key is in no contract known so
     far: who can ask for it, should.
     `decoded` is None where no model was asked. `opinions` has one a block, or more where parts
-    were decided apart; `ages` are the seconds of events, where they have a limit.
+    were decided apart; `ages` are the seconds of events, where they have a limit. `explained`: the
+    reasons of all blocks.
     """
 
     batch: Batch
@@ -130,6 +145,7 @@ class Outcomes:
     decoded: DecodedRows | None = None
     opinions: tuple[Opinion, ...] = ()
     ages: npt.NDArray[np.float64] | None = None
+    explained: Explained = NOTHING
 
     def __post_init__(self) -> None:
         counted = len(self.enriched) + len(self.rejected) + len(self.dropped)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder
 from workers.contracts.resolution import Resolver
-from workers.enrich.batch import Batch, DecodedRows, Opinion, Outcomes, Rejection
+from workers.enrich.batch import NOTHING, Batch, DecodedRows, Opinion, Outcomes, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
@@ -110,6 +110,7 @@ class Enricher:
             decoded,
             tuple(ledger.opinions),
             ledger.ages,
+            ledger.explained,
         )
 
     def _decode(self, group: Group, ledger: Ledger) -> Rows:
@@ -129,6 +130,7 @@ class Enricher:
     ) -> DecodedRows | None:
         old = self._stale(batch, rows, ledger)
         opinions = self._opinions(batch, rows, effort, old)
+        ledger.explained = sum((each.explained for each in opinions.values()), NOTHING)
         keep = self._settle(opinions, rows, ledger)
         numbers, versions, datums = rows.rows, rows.versions, rows.datums
         if len(keep) < len(numbers):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from workers.enrich.batch import Batch
+from workers.enrich.batch import NOTHING, Batch, Explained
 from workers.enrich.policy import Effort
 from workers.enrich.reading import Rows
 from workers.enrich.rules import Places, Rules
@@ -32,7 +32,7 @@ class OpinionState:
     `scores` has NaN where there is none; `without` has the reason where the decision was made
     without the model, and `marked` says whether any has; places of `failed` were asked about and
     got no usable score. `asked` is what the champion was given and said, `challenged` the places
-    that a canary's challenger decided.
+    that a canary's challenger decided. `explained`: what its reasons took.
     """
 
     scores: npt.NDArray[np.float64]
@@ -47,6 +47,7 @@ class OpinionState:
     marked: bool = False
     asked: Scored | None = None
     challenged: Places | None = None
+    explained: Explained = NOTHING
 
     @classmethod
     def empty(cls, rows: int, version: str) -> OpinionState:
@@ -257,9 +258,12 @@ class _Trial:
         found.versions[places] = model.manifest.version
         found.arms[places] = arm
         if effort.reasons and model.manifest.reasons is not None:
-            self._reason(found, mine, decisions)
+            began = effort.clock()
+            rows = self._reason(found, mine, decisions)
+            found.explained += Explained(rows, effort.clock() - began)
 
-    def _reason(self, found: OpinionState, mine: Any, decisions: Column) -> None:
+    def _reason(self, found: OpinionState, mine: Any, decisions: Column) -> int:
+        """Give reasons to whoever asks for them; how many rows got some."""
         matrix = self.scored.matrix
         scores = self.scored.scores[mine]
         asked = ["" if np.isnan(s) else d for s, d in zip(scores, decisions, strict=True)]
@@ -267,9 +271,10 @@ class _Trial:
             reasons = self._model.reasons(matrix[mine], asked)
         except Exception:  # noqa: BLE001  a decision without its reasons is still the decision
             # That they can be had at all was proven with the golden rows.
-            return
+            return 0
         for place, given in zip(self.places[mine].tolist(), reasons, strict=True):
             found.reasons[place] = given
+        return sum(map(bool, reasons))
 
 
 def share_of(key: bytes, salt: bytes) -> float:

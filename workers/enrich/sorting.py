@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.contracts.framing import PREFIX, SchemaKey, locate
-from workers.enrich.batch import Batch, Opinion, Rejection
+from workers.enrich.batch import NOTHING, Batch, Explained, Opinion, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import Policy
 from workers.enrich.versions import Version
@@ -29,6 +29,7 @@ class Ledger:
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
     opinions: list[Opinion] = field(default_factory=list)
     ages: npt.NDArray[np.float64] | None = None
+    explained: Explained = NOTHING
 
     def reject(self, row: int, reject: Reject, stage: str, schema_id: int | None = None) -> None:
         """The row goes to the dead-letter topic."""

@@ -99,6 +99,19 @@ def range_config(broker: Broker, worker: Worker) -> Config:
     return config
 
 
+def tail_config(broker: Broker, worker: Worker, slot: int, level: str) -> Config:
+    """A consumer beside the stream that follows topics from their beginning; joins no group."""
+    return {
+        **range_config(broker, worker),
+        "client.id": f"{worker.name}.{instance_name(worker)}.{slot}.letters",
+        "isolation.level": level,
+        # What retention takes before it is read has nothing to say any more.
+        "auto.offset.reset": "earliest",
+        # At most a tenth of what the input may take.
+        "queued.max.messages.kbytes": max(1, worker.queues.consumer_bytes // 10240),
+    }
+
+
 def producer_config(broker: Broker, worker: Worker, slot: int) -> Config:
     """An idempotent producer that keeps order per key; transactional for exactly once."""
     config = {

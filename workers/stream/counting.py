@@ -56,9 +56,9 @@ def count_opinion(registry: Registry, opinion: Opinion, outcomes: Outcomes) -> N
 
 def _published(opinion: Opinion, outcomes: Outcomes) -> Any:
     """Which entries of an opinion were published, as an index."""
-    if all(why.stage != "output" for why in outcomes.rejected.values()):
+    if not outcomes.rejected.keys() & set(opinion.rows if outcomes.rejected else ()):
         return slice(None)
-    # Too large for the output topic, or refused by it: decided, but not published.
+    # Too large for the output topic, refused by it, or behind another: decided, not published.
     return np.array([row in outcomes.enriched for row in opinion.rows], dtype=np.bool_)
 
 

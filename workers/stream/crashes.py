@@ -244,6 +244,7 @@ def _completed(
         moved(outcomes.decisions),
         moved(outcomes.decided),
         {key: [places[row] for row in rows] for key, rows in outcomes.unknown.items()},
+        explained=outcomes.explained,
         opinions=moved_opinions(outcomes.opinions, places),
         ages=outcomes.ages,
     )

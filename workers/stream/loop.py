@@ -24,6 +24,7 @@ from workers.stream.recorder import Recorder
 from workers.stream.reporting import Reporter
 from workers.stream.retries import AtOnce, Waiting
 from workers.stream.schemas import Schemas
+from workers.stream.sequence import KeyOrder
 from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
 from workers.stream.snapshot import Phase
@@ -35,6 +36,8 @@ from workers.topology import Delivery, Worker
 
 PATIENCE = 0.5
 """Seconds the loop waits for a publish before it pauses the partitions and keeps polling."""
+IDLE = 0.05
+"""Seconds between two looks whether all dead letters of before are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Loop:
         reporter: Reporter,
         recorder: Recorder,
         shadow: Shadowing | None = None,
+        order: KeyOrder | None = None,
         at: Failpoint = nowhere,
     ) -> None:
         """All parts are given; `wiring` makes them."""
@@ -88,6 +92,7 @@ class Loop:
         self._reporter = reporter
         self._recorder = recorder
         self._shadow = shadow
+        self._order = order
         self._at = at
         self._pending = Pending(publisher, clock)
         self._in_flight: _InFlight | None = None
@@ -143,6 +148,8 @@ class Loop:
             self._schemas.close()
             self._source.close()
             self._recorder.close()
+            if self._order is not None:
+                self._order.close()
 
     def run_once(self) -> None:
         """One batch: its offsets move only after the broker holds every outcome of it."""
@@ -154,16 +161,20 @@ class Loop:
             if self._waiting is not None:
                 self._waiting.release()
             self._pauses.take()
+            if self._order is not None:
+                self._order.release()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
             polled = replace(polled, batch=self._pauses.hold(polled.batch))
             if self._waiting is not None:
                 polled = replace(polled, batch=self._waiting.hold(polled.batch))
+            self._wait_for_letters(polled)
             waited = self._clock.monotonic()
             self._recorder.polled(len(polled.batch), Times(began, waited, waited))
             plan = self._pace.plan(len(polled.batch))
-            polled, outcomes = self._outcomes(polled, plan.effort)
+            effort = replace(plan.effort, clock=self._clock.monotonic)
+            polled, outcomes = self._outcomes(polled, effort)
             scored = self._clock.monotonic()
             self._pace.scored(len(polled.batch), plan, scored - waited)
             steps = self._recorder.steps()
@@ -175,17 +186,41 @@ class Loop:
         except Retry as unwell:
             self._recover(unwell)
 
+    def _wait_for_letters(self, polled: Polled) -> None:
+        """Where the order of keys is kept, every failure before this batch must be known.
+
+        Raises:
+            Retry: the broker does not answer, or partitions moved meanwhile.
+        """
+        if self._order is None or not len(polled.batch):
+            return
+        while not self._order.current(polled.epoch):
+            if self._stopping:
+                raise _Drain
+            self._source.idle(IDLE)
+            if not self._source.owns(polled):
+                raise Moved("partitions moved while dead letters were being read")
+
     def _outcomes(self, polled: Polled, effort: Effort) -> tuple[Polled, Outcomes]:
         """The batch's outcomes; without rows that wait for a schema, or for the breaker."""
         outcomes = self._enrich(polled.batch, effort)
         if outcomes.unknown and (rest := self._schemas.hold(outcomes)) is not None:
             polled = replace(polled, batch=rest)
             outcomes = self._enrich(rest, effort)
+        outcomes = self._judged(outcomes)
+        if self._order is not None and (rest := self._order.hold(outcomes)) is not None:
+            polled = replace(polled, batch=rest)
+            outcomes = self._judged(self._enrich(rest, effort))
         if (rest := self._breaker.hold(outcomes)) is not None:
             polled = replace(polled, batch=rest)
-            outcomes = self._enrich(rest, effort)
+            outcomes = self._judged(self._enrich(rest, effort))
+        return polled, outcomes
+
+    def _judged(self, outcomes: Outcomes) -> Outcomes:
+        """The outcomes, with rejections for reasons that are not in the record itself."""
         outcomes = held_to_size(outcomes, self._worker.output.max_message_bytes)
-        return polled, self._caution.apply(outcomes)
+        outcomes = self._caution.apply(outcomes)
+        return outcomes if self._order is None else self._order.parked(outcomes)
 
     def _publish(self, flight: _InFlight) -> None:
         """Hand the batch to the publisher's thread."""
@@ -199,6 +234,8 @@ class Loop:
         count = len(outcomes.enriched) + decisions + len(outcomes.rejected)
         self._in_flight = flight
         self._reporter.publishing()
+        if self._order is not None:
+            self._order.published(outcomes)
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
 
     def _settle(self) -> None:
@@ -269,6 +306,8 @@ class Loop:
                 self._publisher.renew()
                 self._source.rewind()
                 self._breaker.rewound()
+                if self._order is not None:
+                    self._order.rewound()
                 break
             except Retry as again:
                 self._unwell(again)

@@ -118,7 +118,6 @@ class _Producing:
             if number % 500 == 0:
                 work.watch.pulse(self._clock.monotonic(), "producing")
                 most = max(most, len(producer))
-            stamp = stamp if stamp > 0 else 0
             while True:
                 try:
                     if headers:

@@ -32,6 +32,8 @@ from workers.topology import Worker
 
 LEAVE = 5.0
 """Seconds that leaving the group may take."""
+UNREADABLE = frozenset({KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG})
+"""Errors of a batch that the client fetched and cannot take apart."""
 CHUNK = 1000
 """Records asked of the client at once; between two chunks the bytes so far are looked at."""
 
@@ -158,18 +160,36 @@ class Source:
             more = bool(got)
             failed = [message for message in got if message.error() is not None]
             failed = [message for message in failed if not self._is_end(message)]
-            for message in failed:
-                self._on_error(message)
-            if failed:
-                # What was moved just now is read again from there, in the next poll.
-                limit = 0
             got = [message for message in got if message.error() is None]
             found.extend(got)
+            for message in failed:
+                # What was moved just now is read again from there, in the next poll.
+                limit = 0
+                if not self._unreadable(message, found):
+                    self._on_error(message)
             size += sum(map(len, got))
             wait = deadline - self._clock.monotonic()
             if wait <= 0 or len(found) >= limit or size >= settings.max_bytes or not more:
                 break
         return self._still_ours(found)
+
+    def _unreadable(self, message: KafkaMessage, found: list[KafkaMessage]) -> bool:
+        """Can the client not read what comes next in a partition? Then it stops in front of it.
+
+        The client tries for ever and says so each time: rows before it may be settled first.
+        """
+        error, partition = message.error(), message.partition()
+        if error is None or error.code() not in UNREADABLE or partition not in self._assigned:
+            return False
+        if not any(row.partition() == partition for row in found):
+            self.stop(
+                partition,
+                f"{self._topic} [{partition}]: the client cannot read the batch at offset "
+                f"{message.offset()}: {error.str()}. It is damaged, or larger unpacked than "
+                "receive.message.max.bytes (100 MB): raise that in `consumer`, or set the group's "
+                "offset behind it (kafka-consumer-groups --reset-offsets)",
+            )
+        return True
 
     def _still_ours(self, found: list[KafkaMessage]) -> list[KafkaMessage]:
         """Without rows of partitions taken away in this poll, or stopped."""
