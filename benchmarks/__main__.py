@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import large, reasons, replicas, safety, shadow, swaps, versions
+from benchmarks import large, reasons, replicas, safety, shadow, swaps, telemetry, versions
 from benchmarks.document import written
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
@@ -94,6 +94,10 @@ def _safety(ground: Ground) -> list[str]:
     return safety.table(safety.safety(ground.values, ground.folder))
 
 
+def _telemetry(ground: Ground) -> list[str]:
+    return telemetry.table(telemetry.telemetry(ground.values))
+
+
 PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "throughput": (_throughput, "Side by side"),
     "latency": (_latency, "Event to enriched"),
@@ -105,6 +109,7 @@ PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "reasons": (_reasons, "Reasons"),
     "large": (_large, "Larger models"),
     "safety": (_safety, "The safety net"),
+    "telemetry": (_telemetry, "Telemetry"),
 }
 """How each is measured, and how its heading begins; in the order of the document."""
 LIFECYCLE = ("swaps", "replicas", "shadow", "reasons", "large")
