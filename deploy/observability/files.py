@@ -1,0 +1,39 @@
+"""The files that are made of all this; the chart has them, compose mounts them from there."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from deploy.observability.alerts import GROUPS, rules, tests
+from deploy.observability.dashboards import DASHBOARDS
+
+ROOT = Path(__file__).parent.parent
+CHART_FILES = "helm/enrichment-workers/files"
+_HEAD = "# Written by `python -m deploy.observability`.\n"
+
+
+def files() -> dict[str, str]:
+    """Text by name below deploy/."""
+    found = {}
+    for group in GROUPS:
+        place = f"{CHART_FILES}/alerts/{group}.yaml"
+        found[place] = _yaml(rules(group))
+        found[f"observability/tests/{group}.yaml"] = _yaml(tests(group, f"../../{place}"))
+    for name, board in DASHBOARDS.items():
+        found[f"{CHART_FILES}/dashboards/{name}.json"] = json.dumps(board(), indent=2) + "\n"
+    return found
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.width = 10_000
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return _HEAD + text.getvalue()
