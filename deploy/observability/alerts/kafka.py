@@ -37,12 +37,13 @@ ALERTS = (
     Alert(
         name="KafkaUnwell",
         severity=Severity.WARNING,
-        expr=f"{grew(n.RECOVERIES, '10m', where(cause='unwell'))} > 3",
+        expr=f"{grew(n.RECOVERIES, '10m', where(cause='unwell'))} > 3 or "
+        f"{grew(n.LOG_EVENTS, '10m', where(event='kafka.unwell'))} > 3",
         hold="5m",
-        summary="{worker}: batches are given up because Kafka is unwell",
-        description="More than three in ten minutes. What was given up is read again: nothing is "
-        "lost or doubled, but it costs time.",
-        fires=Case("30m", {series(n.RECOVERIES, cause="unwell"): grows(1)}, HERE),
+        summary="{worker}: Kafka is unwell",
+        description="More than three times in ten minutes a call failed, or a batch was given up. "
+        "What was given up is read again: nothing is lost or doubled, but it costs time.",
+        fires=Case("30m", {series(n.LOG_EVENTS, event="kafka.unwell"): grows(1)}, HERE),
         quiet=Case("30m", {series(n.RECOVERIES, cause="unwell"): then("0x5", "2x400")}),
     ),
     Alert(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploy.observability.alert import Alert, Case, Severity
 from deploy.observability.history import HERE, series, stays, then
-from deploy.observability.promql import most, select, total, where
+from deploy.observability.promql import most, select, total
 from workers.telemetry import names as n
 
 
@@ -49,22 +49,6 @@ ALERTS = (
         "say whether it exists. The partition goes on when it does.",
         fires=Case("30m", _history("schema", stays(1)), HERE, "1"),
         quiet=Case("30m", _history("schema", then("1x4", "0x400"))),
-    ),
-    Alert(
-        name="PublishWaits",
-        severity=Severity.CRITICAL,
-        expr=total(f"min_over_time({select(n.PAUSED, where(reason='publish'))}[5m])") + " > 0",
-        hold="2m",
-        summary="{worker}: {value} partitions wait for a publish that does not end",
-        description="Brokers do not acknowledge. Nothing is lost, and it goes on by itself when "
-        "they do.",
-        fires=Case("30m", _history("publish", stays(6)), HERE, "6"),
-        quiet=Case(
-            "30m",
-            _history(
-                "publish", "6 0 0 6 0 0 6 0 0 6 0 0 6 0 0 6 6 0 0 6 0 0 6 0 0 6 0 0 6 6 6 0 0"
-            ),
-        ),
     ),
     Alert(
         name="PausedByPerson",
