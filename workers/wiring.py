@@ -64,12 +64,14 @@ from workers.stream.publish import (
     nowhere,
 )
 from workers.stream.ranges import RangeReader
+from workers.stream.reporting import Parts, Reporter, first_snapshot
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
 from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
+from workers.stream.snapshot import Board, ModelView
 from workers.stream.source import Source
 from workers.topology import (
     Backend,
@@ -139,8 +141,10 @@ def build_path(topology: Topology, worker: Worker) -> WorkerPath:
         ModelError: likewise.
     """
     resolver = contracts_of(topology, worker)
+    # History has no age: what is scored again is scored as it would have been.
+    timeless = worker.model_copy(update={"staleness": None})
     try:
-        enricher = _enricher(topology, worker, resolver.catalogue)
+        enricher = _enricher(topology, timeless, resolver.catalogue)
     except Halt:
         resolver.close()
         raise
@@ -256,6 +260,7 @@ def policy_of(worker: Worker) -> Policy:
         blocks=tuple(models_of(worker)),
         rules={BLOCK_FIELD: worker.rules, **{n: b.rules for n, b in worker.blocks.items()}},
         shadow=worker.shadow is not None,
+        staleness=worker.staleness,
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )
@@ -331,6 +336,7 @@ class Running:
 
     loop: Loop
     journal: Journal
+    board: Board
     shadow: Shadowing | None = None
 
 
@@ -344,11 +350,13 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     at: Failpoint = nowhere,
     watchdog: Watchdog | None = None,
     challenger: Sequence[str] = COMMAND,
+    board: Board | None = None,
 ) -> Running:
     """The loop of one process; nothing connects before it runs.
 
     `challenger` starts the process of the worker's shadow, where it has one. With `watchdog` the
     process is the worker's own: what it does is noted, so that a record which ends it is found.
+    `board` is where it reports; by default one of its own.
 
     Raises:
         Halt: a client refuses its configuration.
@@ -385,21 +393,65 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         journal=journal,
         command=challenger,
     )
+    schemas = Schemas(resolver, enricher.rebind, source, journal)
+    board = board or board_of(worker, slot, clock)
     loop = Loop(
         worker=worker,
         source=source,
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enrich if watchdog is None else guarded(watchdog),
-        schemas=Schemas(resolver, enricher.rebind, source, journal),
+        schemas=schemas,
         breaker=Breaker(worker.breaker, source, clock, journal),
         slot=Slot(followers, enricher.serve, journal),
         outgoing=Outgoing(worker, origin),
         shadow=shadow,
         clock=clock,
         journal=journal,
+        reporter=_reporter(worker, enricher, source, schemas, journal, clock, board),
         at=at,
     )
-    return Running(loop, journal, shadow)
+    return Running(loop, journal, board, shadow)
+
+
+def board_of(worker: Worker, slot: int, clock: Clock) -> Board:
+    """Where a process of a worker reports, before it does anything."""
+    instance = f"{instance_name(worker)}.{slot}"
+    return Board(first_snapshot(clock, build=__version__, worker=worker.name, instance=instance))
+
+
+def _reporter(  # noqa: PLR0913, PLR0917  it tells of all of them
+    worker: Worker,
+    enricher: Enricher,
+    source: Source,
+    schemas: Schemas,
+    journal: Journal,
+    clock: Clock,
+    board: Board,
+) -> Reporter:
+    parts = Parts(
+        assigned=lambda: source.assigned,
+        ends=source.ends,
+        pauses=lambda: source.pauses,
+        counts=journal.totals,
+        models=lambda: _model_views(worker, enricher),
+        contracts=lambda: schemas.known,
+    )
+    return Reporter(board, source.lag, parts, clock)
+
+
+def _model_views(worker: Worker, enricher: Enricher) -> tuple[ModelView, ...]:
+    return tuple(
+        ModelView(
+            block=block,
+            name=ref.name,
+            version=serving.model.manifest.version,
+            alias=None if ref.version is not None else ref.alias,
+            bypassed=serving.bypass,
+            backend="compiled" if serving.model.compiled else "lightgbm",
+            canary=None if serving.canary is None else serving.canary.model.manifest.version,
+        )
+        for (block, ref), serving in zip(models_of(worker).items(), enricher.servings, strict=True)
+    )
 
 
 def _origin(worker: Worker, instance: str) -> Origin:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workers.contracts.derive import BLOCKS
-from workers.topology import OnModelFailure, RuleSet, Tombstones, Unframed
+from workers.topology import OnModelFailure, RuleSet, Staleness, Tombstones, Unframed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,8 @@ class Policy:
     """What a worker's topology says of its path.
 
     `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
-    has those of a block by its name; `shadow`: somebody wants to score the same rows again.
+    has those of a block by its name; `shadow`: somebody wants to score the same rows again;
+    `staleness`: events have an age, because they come as a stream does.
     """
 
     worker: str
@@ -27,6 +28,7 @@ class Policy:
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER
     on_model_failure: OnModelFailure = OnModelFailure.FALLBACK
+    staleness: Staleness | None = None
     max_payload: int = 1024 * 1024
 
 

@@ -55,6 +55,8 @@ class Event(StrEnum):
     MODEL_SERVED = "model.served"
     MODEL_REFUSED = "model.does_not_fit"
     PROCESS_ENDED = "process.ended"
+    HEALTH = "health.listening"
+    HEALTH_UNAVAILABLE = "health.unavailable"
 
 
 AnyEvent = Event | ContractEvent | ModelEvent | ShadowEvent

@@ -19,10 +19,12 @@ from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pace import PaceState, Plan
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
+from workers.stream.reporting import Reporter
 from workers.stream.retries import AtOnce, Waiting
 from workers.stream.schemas import Schemas
 from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
+from workers.stream.snapshot import Phase
 from workers.stream.source import Polled, Source
 from workers.stream.work import Work
 from workers.topology import Delivery, Worker
@@ -68,6 +70,7 @@ class Loop:
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
+        reporter: Reporter,
         shadow: Shadowing | None = None,
         at: Failpoint = nowhere,
     ) -> None:
@@ -83,6 +86,7 @@ class Loop:
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
+        self._reporter = reporter
         self._shadow = shadow
         self._at = at
         self._pending = Pending(publisher, clock)
@@ -95,6 +99,7 @@ class Loop:
         self._stopping = False
         self._stop_by: float | None = None
         source.before_revoke = self._before_revoke
+        source.turned, source.moved = reporter.turn, reporter.moved
 
     @property
     def stopped_partitions(self) -> dict[int, str]:
@@ -122,11 +127,14 @@ class Loop:
             if self._shadow is not None:
                 self._shadow.start()
             self._start()
+            self._reporter.phase(Phase.RUNNING)
             with suppress(_Drain):
                 while not self._stopping:
                     self.run_once()
+            self._reporter.phase(Phase.DRAINING)
             self._drain()
         finally:
+            self._reporter.phase(Phase.STOPPED)
             self._pending.abandon()
             if self._shadow is not None:
                 self._shadow.close()
@@ -182,6 +190,7 @@ class Loop:
         decisions = sum(map(len, outcomes.decisions.values()))
         count = len(outcomes.enriched) + decisions + len(outcomes.rejected)
         self._in_flight = _InFlight(polled, outcomes, times, plan.shadow)
+        self._reporter.publishing()
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
 
     def _settle(self) -> None:
@@ -207,6 +216,7 @@ class Loop:
         publish = self._pending.finished - times.scored_at
         stages = {"wait": times.wait, "score": times.score, "publish": publish}
         self._pace.settled(len(flight.polled.batch), stages)
+        self._reporter.settled(flight.polled.batch)
         self._journal.committed(flight.outcomes, self._outgoing.later(flight.outcomes))
         if self._shadow is not None and flight.shadow:
             self._shadow.offer(flight.outcomes)
@@ -237,7 +247,7 @@ class Loop:
         """Nothing of the batch is committed, or that is not known: new producer, then rewind."""
         self._journal.counts.recoveries += 1
         self._attempts += 1
-        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._unwell(unwell)
         flight, cause = self._abandon(unwell)
         began = self._clock.monotonic()
         for wait in self._waits(at_once=isinstance(unwell, Moved | Refused | TopicRefused)):
@@ -250,10 +260,15 @@ class Loop:
                 self._breaker.rewound()
                 break
             except Retry as again:
-                self._journal.warn(Event.UNWELL, why=str(again))
+                self._unwell(again)
+        self._reporter.well()
         self._journal.info(Event.RECOVERED, seconds=round(self._clock.monotonic() - began, 3))
         if flight is not None and cause is not None:
             self._blame(cause, flight)
+
+    def _unwell(self, unwell: Retry) -> None:
+        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._reporter.unwell(str(unwell))
 
     def _idle(self, seconds: float) -> None:
         """Wait, in the group, until it is time or the worker is to stop."""
@@ -343,7 +358,8 @@ class Loop:
                 self._source.open()
                 break
             except Retry as unwell:
-                self._journal.warn(Event.UNWELL, why=str(unwell))
+                self._unwell(unwell)
+        self._reporter.well()
         self._journal.info(Event.STARTED, group=self._worker.group, topic=self._worker.input.topic)
 
     def _drain(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.errors import Code, Verdict
 from workers.telemetry.kinds import Attribute
+from workers.telemetry.steps import Step
 
 WORKER = Attribute("worker", "the worker's name in topology.yaml; on every series")
 
@@ -23,11 +24,7 @@ CAUSE = Attribute(
 )
 ARM = Attribute("arm", "whose word it is", ("champion", "challenger"))
 STAGE = Attribute("stage", "part of a batch's time", ("wait", "score", "publish"))
-STEP = Attribute(
-    "step",
-    "part of `score`; `encode` has rules and splicing too",
-    ("decode", "features", "predict", "encode"),
-)
+STEP = Attribute("step", "part of `score`; `encode` has rules and splicing too", tuple(Step))
 GIVEN_UP = Attribute("given_up", "what went first", ("rows", "reasons", "shadow", "fallback"))
 PARTITION = Attribute("partition", "number of the input's partition")
 PAUSED = Attribute(

@@ -279,7 +279,9 @@ SPANS_DROPPED = counter(
     "workers.telemetry.spans.dropped", "{span}", "Spans for which there was no room."
 )
 FAULTS = counter(
-    "workers.telemetry.faults", "{fault}", "Batches that telemetry failed to count: a bug of ours."
+    "workers.telemetry.faults",
+    "{fault}",
+    "Times that telemetry failed to count: a bug of ours, of no harm to the stream.",
 )
 
 METRICS: tuple[Metric, ...] = tuple(

@@ -11,9 +11,11 @@ from workers.topology.deciding import (
 )
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
+from workers.topology.health import Health
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
+from workers.topology.quality import Drift, OnStale, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
@@ -35,20 +37,24 @@ __all__ = [
     "Broker",
     "Degrade",
     "Delivery",
+    "Drift",
     "Encryption",
     "FirstStart",
     "HeaderPolicy",
+    "Health",
     "Latency",
     "MlflowPlace",
     "ModelRef",
     "ModelsPlace",
     "OnModelFailure",
+    "OnStale",
     "Partitioning",
     "Protocol",
     "Retries",
     "RetryTopic",
     "Rule",
     "RuleSet",
+    "Staleness",
     "Tier",
     "Tombstones",
     "TopicSettings",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from workers.topology.contracts import ContractsPlace
+from workers.topology.health import Health
 from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
@@ -51,6 +52,9 @@ class Topology(Part):
         description="Directory where processes note what they are doing, so that a record which "
         "ends them is found; by default below the user's state directory. It must outlive the "
         "process.",
+    )
+    health: Health | None = Field(
+        default_factory=Health, description="Where processes say how they are; `null`: nowhere."
     )
     transforms: dict[TransformName, Transform] = Field(
         default_factory=dict, description="Repairs for `workers dlq replay --transform`, by name."
