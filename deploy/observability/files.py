@@ -14,6 +14,7 @@ from deploy.observability.dashboards import DASHBOARDS
 
 ROOT = Path(__file__).parent.parent
 CHART_FILES = "helm/enrichment-workers/files"
+RULE = "kustomize/components/monitoring/prometheusrule.yaml"
 _HEAD = "# Written by `python -m deploy.observability`.\n"
 
 
@@ -24,6 +25,14 @@ def files() -> dict[str, str]:
         place = f"{CHART_FILES}/alerts/{group}.yaml"
         found[place] = _yaml(rules(group))
         found[f"observability/tests/{group}.yaml"] = _yaml(tests(group, f"../../{place}"))
+    found[RULE] = _yaml(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "workers"},
+            "spec": {"groups": [part for group in GROUPS for part in rules(group)["groups"]]},
+        }
+    )
     for name, board in DASHBOARDS.items():
         found[f"{CHART_FILES}/dashboards/{name}.json"] = json.dumps(board(), indent=2) + "\n"
     return found

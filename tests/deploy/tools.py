@@ -49,7 +49,8 @@ def crd_schema(api: str, kind: str) -> dict[str, Any] | None:
     if place is None:
         return None
     module = __import__(place[0], fromlist=[place[1]])
-    return closed(getattr(module, place[1]).model_json_schema(by_alias=True))
+    made: dict[str, Any] = closed(getattr(module, place[1]).model_json_schema(by_alias=True))
+    return made
 
 
 def faults(document: dict[str, Any], version: str) -> list[str]:

@@ -58,7 +58,7 @@ class Panel:
         }
 
     def _defaults(self) -> dict[str, Any]:
-        steps = [{"color": GREEN, "value": None}]
+        steps: list[dict[str, Any]] = [{"color": GREEN, "value": None}]
         steps += [{"color": colour, "value": value} for colour, value in self.limits.items()]
         found: dict[str, Any] = {
             "unit": self.unit,
