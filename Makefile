@@ -27,7 +27,7 @@ demo-kafka: $(STAMP)
 	@$(VENV)/bin/workers demo --broker kafka
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered
+	$(VENV)/bin/python -m pytest -n $(or $(JOBS),2) --dist loadgroup --cov --cov-report=term:skip-covered
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
