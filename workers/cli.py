@@ -161,6 +161,14 @@ def errors() -> None:
     print(errors_page(), end="")
 
 
+@app.command(epilog="Example: workers telemetry > docs/telemetry.md")
+def telemetry() -> None:
+    """Print every metric, log event and span of a worker, and where they go."""
+    from workers.governance.documents.telemetry import telemetry_page
+
+    print(telemetry_page(), end="")
+
+
 @app.command(epilog="Example: workers schema > docs/topology.schema.json")
 def schema(
     *,

@@ -29,9 +29,9 @@ GIVEN_UP = Attribute("given_up", "what went first", ("rows", "reasons", "shadow"
 PARTITION = Attribute("partition", "number of the input's partition")
 PAUSED = Attribute(
     "reason",
-    "why a partition is not read: its schema is looked up; the breaker is open; a record of a "
-    "retry topic waits; what it writes to is refused; a person said so; a publish is waited for",
-    ("schema", "breaker", "delay", "stopped", "operator", "publish"),
+    "why a partition is not read: its schema is looked up; what it writes to is refused; the "
+    "breaker is open; a record of a retry topic waits; a person said so",
+    ("schema", "stopped", "breaker", "retry", "operator"),
 )
 REBALANCE = Attribute("kind", "what the group did", ("assigned", "revoked", "lost"))
 TRANSACTION = Attribute(

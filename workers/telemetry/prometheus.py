@@ -25,12 +25,12 @@ class Rendering:
         self._registry = registry
         self._worker = worker
 
-    def __call__(self) -> tuple[bytes, str]:
-        """The answer and its content type. From any thread; never raises."""
+    def __call__(self) -> bytes:
+        """The answer, of type `CONTENT_TYPE`. From any thread; never raises."""
         lines = [
             line for family in self._registry.collect() for line in _family(family, self._worker)
         ]
-        return "".join(f"{line}\n" for line in lines).encode(), CONTENT_TYPE
+        return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _family(family: Family, worker: str) -> Iterator[str]:

@@ -69,9 +69,11 @@ class Registry:
             ValueError: an attribute may not have this value.
         """
         with self._lock:
-            series = self._numbers.setdefault(metric, {})
-            if values not in series:
-                series[_held(metric, values)] = 0
+            series = self._numbers.get(metric)
+            if series is None or values not in series:
+                held = _held(metric, values)
+                series = self._numbers.setdefault(metric, {})
+                series[held] = 0
             series[values] += number
 
     def record(self, metric: Metric, number: float, *values: str) -> None:
@@ -122,10 +124,11 @@ class Registry:
         return sorted(found.values(), key=lambda family: family.metric.name)
 
     def _spread(self, metric: Metric, values: Values) -> _SpreadState:
-        series = self._spreads.setdefault(metric, {})
-        if values not in series:
-            counts = np.zeros(len(metric.bounds) + 1, dtype=np.int64)
-            series[_held(metric, values)] = _SpreadState(counts)
+        series = self._spreads.get(metric)
+        if series is None or values not in series:
+            held = _held(metric, values)
+            series = self._spreads.setdefault(metric, {})
+            series[held] = _SpreadState(np.zeros(len(metric.bounds) + 1, dtype=np.int64))
         return series[values]
 
     def _watched(self) -> list[Sample]:

@@ -81,6 +81,20 @@ class Tracing(Protocol):
         ...
 
 
+class Exporting(Protocol):
+    """Sends what is counted and traced, in threads of its own."""
+
+    tracing: Tracing
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def close(self) -> None:
+        """Send what is left; within a bound."""
+        ...
+
+
 class Untraced:
     """No traces."""
 
@@ -90,4 +104,18 @@ class Untraced:
         return False
 
     def batch(self, span: BatchSpan) -> None:
+        """Nothing."""
+
+
+class NoExports:
+    """Nothing is sent."""
+
+    def __init__(self) -> None:
+        """Nor traced."""
+        self.tracing: Tracing = Untraced()
+
+    def start(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
         """Nothing."""

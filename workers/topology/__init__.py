@@ -12,11 +12,12 @@ from workers.topology.deciding import (
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
 from workers.topology.health import Health
-from workers.topology.load import load, load_as, user_cache, user_folder
+from workers.topology.load import environment, load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
 from workers.topology.quality import Drift, OnStale, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
+from workers.topology.telemetry import Telemetry
 from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
@@ -55,6 +56,7 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Staleness",
+    "Telemetry",
     "Tier",
     "Tombstones",
     "TopicSettings",
@@ -63,6 +65,7 @@ __all__ = [
     "Unframed",
     "Worker",
     "describe",
+    "environment",
     "json_schema",
     "load",
     "load_as",

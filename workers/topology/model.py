@@ -13,6 +13,7 @@ from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
+from workers.topology.telemetry import Telemetry
 from workers.topology.transforms import Transform, TransformName
 from workers.topology.units import Duration
 from workers.topology.worker import Worker
@@ -52,6 +53,10 @@ class Topology(Part):
         description="Directory where processes note what they are doing, so that a record which "
         "ends them is found; by default below the user's state directory. It must outlive the "
         "process.",
+    )
+    telemetry: Telemetry = Field(
+        default_factory=Telemetry,
+        description="Where metrics and traces are sent; `/metrics` has them in any case.",
     )
     health: Health | None = Field(
         default_factory=Health, description="Where processes say how they are; `null`: nowhere."
