@@ -1,19 +1,21 @@
 """Runs in the environment of the group `deploy`: Helm, Kubernetes' schemas and those of CRDs.
 
-    python tools.py render CHART NAMESPACE NAME < values.json      manifests by template, as JSON
-    python tools.py lint CHART < values.json                       Helm's findings
-    python tools.py validate VERSION < documents.json              faults, one a line of JSON
-
-An error of Helm's is printed, and ends it with 1. A kind that no schema describes is a fault.
+One process answers all questions, because what it imports is large: a line of JSON each,
+`[verb, what, *words]`, answered by a line. A kind that no schema describes is a fault.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import helm_python
 import jsonschema
+import kubernetes_validate
+import yaml
 
 CRDS = {
     ("keda.sh/v1alpha1", "ScaledObject"): ("cloudcoil.models.keda.v1alpha1", "ScaledObject"),
@@ -36,13 +38,16 @@ def closed(schema: Any) -> Any:
         return schema
     made = {key: closed(value) for key, value in schema.items() if key != "default"}
     kinds = [kind for kind in made.get("anyOf", []) if kind != {"type": "null"}]
-    if "anyOf" in made:
+    if len(kinds) == 1:
+        made = {**{key: value for key, value in made.items() if key != "anyOf"}, **kinds[0]}
+    elif kinds:
         made["anyOf"] = kinds
     if made.get("properties"):
         made["additionalProperties"] = False
     return made
 
 
+@functools.cache
 def crd_schema(api: str, kind: str) -> dict[str, Any] | None:
     """Of a custom resource, out of models that were made of its CRD."""
     place = CRDS.get((api, kind))
@@ -55,8 +60,6 @@ def crd_schema(api: str, kind: str) -> dict[str, Any] | None:
 
 def faults(document: dict[str, Any], version: str) -> list[str]:
     """What is wrong with an object."""
-    import kubernetes_validate
-
     api, kind = document.get("apiVersion", ""), document.get("kind", "")
     name = f"{kind} {document.get('metadata', {}).get('name')}"
     schema = crd_schema(api, kind)
@@ -72,27 +75,37 @@ def faults(document: dict[str, Any], version: str) -> list[str]:
     return []
 
 
-def main(verb: str, *words: str) -> int:
-    """Do it."""
-    given = json.load(sys.stdin)
-    if verb == "validate":
-        found = [fault for document in given for fault in faults(document, words[0])]
-        print(json.dumps(found))
-        return 0
-    import helm_python
+def render(given: dict[str, Any], chart: str, namespace: str, name: str) -> list[Any]:
+    """The objects of a release."""
+    with helm_python.Chart.load(chart) as loaded:
+        loaded.validate_schema(given)
+        texts = loaded.render(given, namespace=namespace, name=name)
+    return [d for place, text in texts.items() if place.endswith(".yaml") for d in parsed(text)]
 
-    try:
-        if verb == "lint":
-            print(json.dumps(helm_python.lint(words[0], given, strict=True)))
-        else:
-            with helm_python.Chart.load(words[0]) as chart:
-                chart.validate_schema(given)
-                print(json.dumps(chart.render(given, namespace=words[1], name=words[2])))
-    except helm_python.HelmError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+def parsed(text: str) -> list[Any]:
+    """The documents of a YAML stream that hold something."""
+    return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "render": render,
+    "lint": lambda given, chart: helm_python.lint(chart, given, strict=True),
+    "faults": lambda given, version: [f for document in given for f in faults(document, version)],
+    "yaml": parsed,
+}
+
+
+def main() -> None:
+    """Answer until there are no more questions."""
+    for line in sys.stdin:
+        verb, given, *words = json.loads(line)
+        try:
+            answer = {"answer": VERBS[verb](given, *words)}
+        except helm_python.HelmError as error:
+            answer = {"refused": str(error)}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main()
