@@ -19,6 +19,8 @@ from benchmarks.safety import table as safety_table
 from benchmarks.shadow import in_batches, shadow
 from benchmarks.shadow import table as shadow_table
 from benchmarks.stages import stages
+from benchmarks.telemetry import table as telemetry_table
+from benchmarks.telemetry import telemetry
 from benchmarks.versions import table, versions
 from workers.testing import RealKafka, real_kafka
 
@@ -58,6 +60,8 @@ def main() -> None:
         say("the safety net")
         with tempfile.TemporaryDirectory() as folder:
             mixed += safety_table(safety(values, Path(folder)))
+        say("telemetry")
+        mixed += telemetry_table(telemetry(values))
     options.out.write_text(document(figures, delays, spent, mixed))
     say(f"wrote {options.out}")
 

@@ -4,8 +4,8 @@ The population stability index of two spreads over the same bins, p of the refer
 is served, is the sum of (q - p) * ln(q / p). A bin that is empty in one of them would make it
 infinite, so half a row is added to every bin of both. Bins are those of the bundle's reference,
 neighbours joined until each has one per cent of its rows (categories: all smaller ones together),
-because bins with hardly a row in them make an index of noise; what was missing is a bin of its own.
-What lies outside of the reference counts to its outermost bins.
+because bins with hardly a row in them make an index of noise. What was missing is a bin of its own,
+and so are numbers below the reference's lowest and above its highest.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from workers.models.reference import Bins, Categories, Values
 
 LEAST_SHARE = 0.01
 """Of the reference's rows: bins with less are joined."""
+AT_ONCE = 500
+"""Rows that are counted together, where batches are small."""
 PANES = 12
 """Steps of the window: so much of it is forgotten at once."""
-SCORES = "the scores"
 
 
 def psi(reference: Counts, served: Counts) -> float:
@@ -39,8 +40,8 @@ def psi(reference: Counts, served: Counts) -> float:
 class Column:
     """The bins of a feature or of the scores, and the reference's rows in each; missing ones last.
 
-    Numbers are told apart by `edges`, the inner ones; categories have the bin of each code in
-    `bins`.
+    Numbers are told apart by `edges`, the lowest and just above the highest included; categories
+    have the bin of each code in `bins`.
     """
 
     counts: Counts
@@ -80,8 +81,10 @@ def column_of(spread: Bins | Categories) -> Column:
         # What is left over at the end goes to the last one.
         kept[-1:] = [len(counts)]
     starts = [0, *kept[:-1]]
-    joined = np.add.reduceat(counts, starts)
-    return Column(np.append(joined, spread.missing), edges=np.asarray(spread.edges)[starts[1:]])
+    joined = np.add.reduceat(counts, starts).tolist()
+    beyond = np.nextafter(spread.edges[-1], np.inf)
+    edges = np.array([*(spread.edges[start] for start in starts), beyond])
+    return Column(np.array([0, *joined, 0, spread.missing], dtype=np.int64), edges=edges)
 
 
 @dataclass(slots=True)
@@ -139,6 +142,8 @@ class DriftState:
         sizes = [len(column.counts) for column in self._columns]
         self._starts = np.cumsum([0, *sizes])
         self._panes: list[_PaneState] = []
+        self._waiting: list[tuple[Values, Values]] = []
+        self._waits = 0
 
     def feed(self, served: Scored, now: float) -> None:
         """Take note of what was asked and said; `now` in seconds that never go back."""
@@ -152,7 +157,18 @@ class DriftState:
         if not len(scored):
             return
         rows = scored[:: -(-len(scored) // self._rows_per_batch)]
-        matrix, scores = served.matrix[rows], served.scores[rows]
+        self._waiting.append((served.matrix[rows], served.scores[rows]))
+        self._waits += len(rows)
+        if self._waits >= AT_ONCE:
+            self._count(pane)
+
+    def _count(self, pane: _PaneState) -> None:
+        """Count the rows that wait: what that costs is hardly by row."""
+        if not self._waiting:
+            return
+        matrices, columns = zip(*self._waiting, strict=True)
+        matrix, scores = np.concatenate(matrices), np.concatenate(columns)
+        self._waiting, self._waits = [], 0
         places = [
             column.places(values) + start
             for column, values, start in zip(
@@ -163,7 +179,7 @@ class DriftState:
 
     def figures(self, now: float) -> DriftFigures:
         """The window as it is now."""
-        self._current(now)
+        self._count(self._current(now))
         rows = sum(pane.rows for pane in self._panes)
         counts = np.sum([pane.counts for pane in self._panes], axis=0)
         parts = [counts[a:b] for a, b in zip(self._starts, self._starts[1:], strict=False)]

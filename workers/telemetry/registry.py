@@ -61,6 +61,7 @@ class Registry:
         self._numbers: dict[Metric, dict[Values, float]] = {}
         self._spreads: dict[Metric, dict[Values, _SpreadState]] = {}
         self._watches: list[Watch] = []
+        self._arrays: dict[Metric, npt.NDArray[np.float64]] = {}
 
     def add(self, metric: Metric, number: float, *values: str) -> None:
         """So many more.
@@ -93,7 +94,7 @@ class Registry:
         Raises:
             ValueError: an attribute may not have this value.
         """
-        places = np.searchsorted(np.asarray(metric.bounds), numbers)
+        places = np.searchsorted(self._bounds(metric), numbers)
         counts = np.bincount(places, minlength=len(metric.bounds) + 1)
         total = float(numbers.sum())
         with self._lock:
@@ -130,6 +131,12 @@ class Registry:
             series = self._spreads.setdefault(metric, {})
             series[held] = _SpreadState(np.zeros(len(metric.bounds) + 1, dtype=np.int64))
         return series[values]
+
+    def _bounds(self, metric: Metric) -> npt.NDArray[np.float64]:
+        """As an array, made once."""
+        if metric not in self._arrays:
+            self._arrays[metric] = np.asarray(metric.bounds, dtype=np.float64)
+        return self._arrays[metric]
 
     def _watched(self) -> list[Sample]:
         found = list[Sample]()

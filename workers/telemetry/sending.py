@@ -55,6 +55,7 @@ class Sender:
 
     def _once(self) -> None:
         try:
+            # Whatever it does: hang, raise, or take an hour.
             taken = self._send()
         except Exception:  # noqa: BLE001  whatever a library raises, the next one may go
             taken = False

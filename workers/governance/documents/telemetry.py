@@ -60,12 +60,12 @@ a number or a code, never content, a key, or the text of an error.
 The population stability index compares the last `drift.window` with the reference of the bundle:
 the sum over bins of (q - p) * ln(q / p), p the reference's part, q the served one, half a row
 added to every bin of both. Bins are the reference's, neighbours joined until each has one per
-cent (of categories all smaller ones together); missing is a bin of its own. Below 0.1 a spread is
-usually taken for the same, above 0.25 for another. There is no index before `drift.least` rows,
-none without a reference in the bundle, and a new version begins anew. `workers.drift.missing`
-counts before the feature's own rule for missing values; a category that the bundle does not know
-is `unseen`, not missing. Rows that rules or a fallback decided are not compared: the model was
-not asked.
+cent (of categories all smaller ones together); what is missing, below the lowest or above the
+highest is a bin of its own each. Below 0.1 a spread is usually taken for the same, above 0.25 for
+another. There is no index before `drift.least` rows, none without a reference in the bundle, and
+a new version begins anew. `workers.drift.missing` counts before the feature's own rule for
+missing values; a category that the bundle does not know is `unseen`, not missing. Rows that rules
+or a fallback decided are not compared: the model was not asked.
 
 Each process compares what it reads; with several, the index of the whole is between theirs.
 
