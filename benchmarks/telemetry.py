@@ -42,7 +42,7 @@ from workers.topology import Worker, load
 from workers.wiring import pick, policy_of
 
 SIZES = (100, 1_000, 4_000)
-TURNS = 3
+TURNS = 6
 EVENTS = 40_000
 """Of each size and mode in a turn."""
 INTERVAL = 1.0

@@ -14,6 +14,9 @@ from tests.telemetry.reading import of, rendered
 from workers.contracts.framing import frame
 from workers.enrich.path import Enricher
 from workers.stream.logs import configure_logging
+from workers.telemetry import names
+from workers.telemetry.kinds import Metric
+from workers.telemetry.registry import Registry
 from workers.testing import Driver, EmbeddedBroker, Sent, isolated, produce
 from workers.topology import Topology, Worker
 from workers.wiring import build_enricher, pick
@@ -67,10 +70,36 @@ def test_the_counts_are_those_of_the_records(
     assert of(series, "workers_telemetry_faults_total") == 0
 
 
-def test_a_bypass_is_counted_as_one(
+class Broken(Registry):
+    """A registry with a bug, for whoever counts outcomes."""
+
+    def add(self, metric: Metric, number: float, *values: str) -> None:
+        """Not of records."""
+        if metric is names.RECORDS:
+            raise RuntimeError("boom")
+        super().add(metric, number, *values)
+
+
+def test_a_bug_of_telemetry_costs_no_record(
     embedded: EmbeddedBroker, topology: Topology, enricher: Enricher, flights: list[bytes]
 ) -> None:
-    """Decisions of a rule before the model are fallbacks of that cause, and have no score."""
+    """It is counted where it can be seen, and the stream goes on."""
+    top, worker = isolated(topology, pick(topology, None), embedded)
+    count = traffic(worker, embedded, flights)
+
+    with Driver(top, worker, enricher, registry=Broken()) as driver:
+        counts = driver.journal.counts
+        driver.until(lambda: counts.enriched + counts.rejected.total() == count)
+        series = rendered(driver.registry)
+
+    assert of(series, "workers_telemetry_faults_total") >= 1
+    assert counts.enriched == 300
+
+
+def test_rules_before_the_model_are_fallbacks(
+    embedded: EmbeddedBroker, topology: Topology, enricher: Enricher, flights: list[bytes]
+) -> None:
+    """Of the cause `rule`; they have no score."""
     rules = {"before": [{"name": "far", "when": "distance > 1000", "decision": "review"}]}
     base = pick(topology, None)
     worker_rules = type(base.rules).model_validate(rules)

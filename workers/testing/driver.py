@@ -72,10 +72,18 @@ class Driver:
         at: Failpoint = nowhere,
         clock: Clock | None = None,
         challenger: Sequence[str] = COMMAND,
+        registry: Registry | None = None,
     ) -> None:
         """Nothing connects before `start`; `challenger` starts the process of the shadow."""
         running = build_loop(
-            topology, worker, enricher, slot=slot, clock=clock, at=at, challenger=challenger
+            topology,
+            worker,
+            enricher,
+            slot=slot,
+            clock=clock,
+            at=at,
+            challenger=challenger,
+            registry=registry,
         )
         self.loop = running.loop
         self.board: Board = running.board
