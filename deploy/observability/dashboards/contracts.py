@@ -76,7 +76,7 @@ FIT = Row(
 )
 
 FRESH = Row(
-    "Are events fresh?",
+    "Are events fresh? (where `staleness` is declared)",
     [
         Panel(
             title="Age of events when they are read",

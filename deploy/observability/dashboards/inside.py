@@ -18,6 +18,7 @@ from deploy.observability.dashboards.queries import (
 from workers.telemetry import names as n
 
 _GROUP = 'messaging_consumer_group_name=~"$group"'
+_ROUTINE = 'event!~"batch.committed|worker.progress"'
 _TOPIC = 'messaging_destination_name=~"$topic"'
 
 GROUP = Row(
@@ -65,7 +66,7 @@ GROUP = Row(
         Panel(
             title="Log events that are no routine",
             says="Counted by name; docs/telemetry.md lists them.",
-            queries=[Query(in_range(n.LOG_EVENTS, "event"), "{{event}}")],
+            queries=[Query(in_range(n.LOG_EVENTS, "event", match=_ROUTINE), "{{event}}")],
             width=12,
         ),
     ],

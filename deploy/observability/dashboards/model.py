@@ -176,7 +176,7 @@ DRIFT = Row(
 )
 
 SHADOW = Row(
-    "Challenger in the shadow",
+    "Challenger in the shadow, where there is one",
     [
         Panel(
             title="Rows offered to it",

@@ -203,7 +203,7 @@ BATCHES = Row(
         ),
         Panel(
             title="Batches over the budget",
-            says="By the stage that went furthest over its part of `latency`.",
+            says="Where `latency` is declared: by the stage that went furthest over its part.",
             queries=[Query(in_range(n.BREACHES, "stage"), "{{stage}}")],
             stacked=True,
         ),
