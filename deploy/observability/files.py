@@ -14,6 +14,7 @@ from deploy.observability.dashboards import DASHBOARDS
 
 ROOT = Path(__file__).parent.parent
 CHART_FILES = "helm/enrichment-workers/files"
+TESTS = "observability/tests"
 RULE = "kustomize/components/monitoring/prometheusrule.yaml"
 _HEAD = "# Written by `python -m deploy.observability`.\n"
 
@@ -24,7 +25,8 @@ def files() -> dict[str, str]:
     for group in GROUPS:
         place = f"{CHART_FILES}/alerts/{group}.yaml"
         found[place] = _yaml(rules(group))
-        found[f"observability/tests/{group}.yaml"] = _yaml(tests(group, f"../../{place}"))
+        for step, histories in tests(group, f"../../{place}").items():
+            found[f"{TESTS}/{group}-{step}.yaml"] = _yaml(histories)
     found[RULE] = _yaml(
         {
             "apiVersion": "monitoring.coreos.com/v1",

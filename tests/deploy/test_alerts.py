@@ -14,7 +14,7 @@ import pytest
 from deploy.observability.alert import RUNBOOKS
 from deploy.observability.alerts import ALERTS, GROUPS
 from deploy.observability.files import ROOT as DEPLOYED
-from deploy.observability.files import files
+from deploy.observability.files import TESTS, files
 from tests.conftest import ROOT
 from tests.deploy.conftest import CHART, read_yaml
 from tests.deploy.queries import rules, selectors
@@ -26,9 +26,12 @@ Promtool = Callable[..., subprocess.CompletedProcess[str]]
 
 def test_what_is_deployed_is_what_is_written() -> None:
     """`python -m deploy.observability` has been run."""
-    stale = [name for name, text in files().items() if (DEPLOYED / name).read_text() != text]
+    written = files()
+    stale = [name for name, text in written.items() if (DEPLOYED / name).read_text() != text]
+    histories = {str(file.relative_to(DEPLOYED)) for file in (DEPLOYED / TESTS).iterdir()}
 
     assert stale == []
+    assert histories <= set(written), "none is left over"
 
 
 def test_promtool_takes_the_rules(promtool: Promtool) -> None:
@@ -42,14 +45,14 @@ def test_promtool_takes_the_rules(promtool: Promtool) -> None:
 @pytest.mark.parametrize("group", GROUPS)
 def test_each_alert_fires_and_stays_quiet(promtool: Promtool, group: str) -> None:
     """Over the histories that are written beside it, labels and texts included."""
-    file = DEPLOYED / "observability" / "tests" / f"{group}.yaml"
-    tests = read_yaml(file.read_text())[0]["tests"]
+    files = sorted((DEPLOYED / TESTS).glob(f"{group}-*.yaml"))
+    tests = [test for file in files for test in read_yaml(file.read_text())[0]["tests"]]
     seen = Counter(
         (test["alert_rule_test"][0]["alertname"], bool(test["alert_rule_test"][0]["exp_alerts"]))
         for test in tests
     )
 
-    done = promtool("test", "rules", str(file))
+    done = promtool("test", "rules", *map(str, files))
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert seen == {(alert.name, fires): 1 for alert in GROUPS[group] for fires in (True, False)}
@@ -57,7 +60,7 @@ def test_each_alert_fires_and_stays_quiet(promtool: Promtool, group: str) -> Non
 
 def test_a_wrong_expectation_is_seen(promtool: Promtool, tmp_path: Any) -> None:
     """What the test before rests on: promtool's answer depends on what is expected."""
-    file = DEPLOYED / "observability" / "tests" / "process.yaml"
+    file = DEPLOYED / TESTS / "process-1m.yaml"
     rule = CHART / "files" / "alerts" / "process.yaml"
     changed = file.read_text().replace("severity: critical", "severity: info", 1)
     wrong = tmp_path / "wrong.yaml"

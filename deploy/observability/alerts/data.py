@@ -21,7 +21,7 @@ def _mean(what: str) -> str:
 
 
 def _rows(count: float) -> dict[str, str]:
-    return {series(n.DRIFT_ROWS, **_IS): f"{count:g}x2000"}
+    return {series(n.DRIFT_ROWS, **_IS): f"{count:g}x480"}
 
 
 def _event(name: str, values: str) -> dict[str, str]:
