@@ -44,6 +44,7 @@ from workers.operate.look import connect
 from workers.stream.breaker import Breaker
 from workers.stream.clients import (
     Config,
+    common,
     comparison_config,
     consumer_config,
     instance_name,
@@ -54,11 +55,13 @@ from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
 from workers.stream.drifting import Drifting
+from workers.stream.ends import Ends
 from workers.stream.gauges import of_counts, of_process, of_snapshot
 from workers.stream.journal import ClientLog, Journal
 from workers.stream.loop import Loop
 from workers.stream.outcome import Counted, Passed
 from workers.stream.outgoing import Outgoing
+from workers.stream.pausing import Pauses
 from workers.stream.publish import (
     AcknowledgedPublisher,
     Failpoint,
@@ -419,6 +422,13 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     recorder = _recorder(worker, enricher, registry, journal, clock, exports)
     registry.watch(publisher.samples)
     _watch(topology, worker, enricher, registry, journal, clock, board)
+    model_slot = Slot(followers, enricher.serve, journal)
+    pauses = Pauses(lambda: model_slot.pause, source, journal)
+    asking = {
+        **common(topology.broker, f"{worker.name}.{instance}.ends"),
+        "logger": ClientLog(journal, clock),
+    }
+    ends = Ends(asking, worker.input.topic)
     loop = Loop(
         worker=worker,
         source=source,
@@ -426,13 +436,28 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         enrich=enrich if watchdog is None else guarded(watchdog),
         schemas=schemas,
         breaker=Breaker(worker.breaker, source, clock, journal),
-        slot=Slot(followers, enricher.serve, journal),
+        slot=model_slot,
+        pauses=pauses,
         outgoing=Outgoing(worker, origin),
         shadow=shadow,
         clock=clock,
         journal=journal,
-        reporter=_reporter(worker, enricher, source, schemas, journal, clock, board),
         recorder=recorder,
+        reporter=Reporter(
+            board,
+            source.lag,
+            Parts(
+                assigned=lambda: source.assigned,
+                ends=lambda: {**source.ends(), **ends.of(frozenset(source.stopped))},
+                pauses=lambda: {**pauses.of(source.assigned), **source.pauses},
+                counts=journal.totals,
+                models=lambda: _model_views(worker, enricher),
+                contracts=lambda: schemas.known,
+                paused=lambda: pauses.why,
+                close=ends.close,
+            ),
+            clock,
+        ),
         at=at,
     )
     return Running(loop, journal, board, registry, shadow)
@@ -522,26 +547,6 @@ def board_of(worker: Worker, slot: int, clock: Clock) -> Board:
     """Where a process of a worker reports, before it does anything."""
     instance = f"{instance_name(worker)}.{slot}"
     return Board(first_snapshot(clock, build=__version__, worker=worker.name, instance=instance))
-
-
-def _reporter(  # noqa: PLR0913, PLR0917  it tells of all of them
-    worker: Worker,
-    enricher: Enricher,
-    source: Source,
-    schemas: Schemas,
-    journal: Journal,
-    clock: Clock,
-    board: Board,
-) -> Reporter:
-    parts = Parts(
-        assigned=lambda: source.assigned,
-        ends=source.ends,
-        pauses=lambda: source.pauses,
-        counts=journal.totals,
-        models=lambda: _model_views(worker, enricher),
-        contracts=lambda: schemas.known,
-    )
-    return Reporter(board, source.lag, parts, clock)
 
 
 def _model_views(worker: Worker, enricher: Enricher) -> tuple[ModelView, ...]:
@@ -642,6 +647,7 @@ def _follower(
         load=lambda version: load_model(store, worker, ref, resolver.catalogue, version),
         poll=ref.poll,
         note=slot_noted(journal),
+        worker=worker.name,
     )
 
 

@@ -24,6 +24,7 @@ from workers.stream.drifting import Drifting
 from workers.stream.journal import Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
+from workers.stream.pausing import Pauses
 from workers.stream.publish import AcknowledgedPublisher, Publisher, TransactionalPublisher
 from workers.stream.recorder import Recorder
 from workers.stream.reporting import Parts, Reporter, first_snapshot
@@ -125,6 +126,7 @@ class Process:
             schemas=Schemas(resolver, lambda _: None, source, journal),
             breaker=Breaker(worker.breaker, source, clock, journal),
             slot=Slot([], lambda _: None, journal),
+            pauses=Pauses(lambda: None, source, journal),
             outgoing=Outgoing(worker, _origin(worker)),
             clock=clock,
             journal=journal,

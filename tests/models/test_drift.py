@@ -51,7 +51,7 @@ def model(bundle: Bundle, table: pa.RecordBatch) -> Model:
 
 def state(model: Model, **changes: Any) -> DriftState:
     """A window of an hour that looks at every row."""
-    settings: dict[str, Any] = {"window": 3600.0, "rows_per_batch": 100_000, "least": 100}
+    settings: dict[str, Any] = {"window": 3600.0, "rows_per_second": 100_000, "least": 100}
     return DriftState(model, **settings | changes)
 
 
@@ -90,7 +90,7 @@ def test_the_index_is_the_textbooks(model: Model, table: pa.RecordBatch) -> None
 
 def test_the_same_events_have_not_moved(model: Model, table: pa.RecordBatch) -> None:
     """Also where only some of their rows are looked at."""
-    window = state(model, rows_per_batch=2000)
+    window = state(model, rows_per_second=2000)
     window.feed(model.score(table), 10.0)
 
     found = window.figures(10.0)
@@ -109,7 +109,7 @@ def test_missing_and_unknown_are_counted_over_all_rows(model: Model, table: pa.R
     none = pa.nulls(table.num_rows, pa.float64())
     changed = table.set_column(table.schema.get_field_index("carrier"), "carrier", half)
     changed = changed.set_column(table.schema.get_field_index("humidity"), "humidity", none)
-    window = state(model, rows_per_batch=10)
+    window = state(model, rows_per_second=10)
 
     scored = model.score(changed)
     window.feed(scored, 10.0)
@@ -119,6 +119,20 @@ def test_missing_and_unknown_are_counted_over_all_rows(model: Model, table: pa.R
     assert (found.missing["carrier"], found.missing["humidity"]) == (0.0, 1.0)
     column = [feature.name for feature in model.features.ordered].index("carrier")
     assert np.isnan(scored.matrix[1::2, column]).all()
+
+
+def test_so_many_rows_a_second_are_looked_at(model: Model, table: pa.RecordBatch) -> None:
+    """However the batches come; what was not looked at is counted all the same."""
+    window, scored = state(model, rows_per_second=1000), model.score(table)
+    for now in (10.0, 10.0, 10.1, 10.6, 99.0):
+        window.feed(scored, now)
+
+    found = window.figures(99.0)
+
+    # A second's at first, a tenth's and a half's, and no more than a second's after a long while.
+    # Evenly spread over a batch may be some less.
+    assert 2500 < found.looked_at <= 1000 + 0 + 100 + 500 + 1000
+    assert found.rows == 20_000
 
 
 def test_few_rows_have_no_index(model: Model, table: pa.RecordBatch) -> None:

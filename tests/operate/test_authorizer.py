@@ -232,3 +232,23 @@ def test_who_may_not_look_is_told_what_was_not_checked(
     assert any("ACLs: Describe on the cluster" in step["why"] for step in steps)
     assert any("settings of topic flights.enriched" in step["why"] for step in steps)
     assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_the_doctor_says_why_a_broker_lets_nobody_in(
+    secured: LocalProcess, admin: Path, tmp_path: Path
+) -> None:
+    """A wrong password is a fault with the client's own words; missing rights are named."""
+    give(secured.bootstrap_servers, printed(admin))
+    file = write(tmp_path / "ann.yaml", secured.secured_servers, SECURED)
+    file.write_text(file.read_text().replace("\n  security", "\n  connect_timeout: 5s\n  security"))
+    words = ("doctor", "--output", "json", "--topology", str(file))
+    wrong = workers(*words, PASSWORD="wrong")  # noqa: S106  so that it is none
+    right = workers(*words, PASSWORD=PASSWORD)
+
+    found = {each["check"]: each for each in json.loads(wrong.stdout)["findings"]}
+    assert (wrong.returncode, found["brokers"]["severity"]) == (9, "fault")
+    assert "uthentication failed" in found["brokers"]["what"]
+    assert "wrong" not in wrong.stdout
+    told = json.loads(right.stdout)["findings"]
+    assert [each["severity"] for each in told if each["check"] == "brokers"] == ["ok"]
+    assert any("could not be read" in each["what"] for each in told if each["check"] == "acls")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from workers.models.model import Model
 from workers.models.serving import Canary, Serving
 from workers.models.shadow.counts import CountsState as ShadowCountsState
 from workers.stream.clock import SystemClock
-from workers.stream.counting import count_opinion, latencies
+from workers.stream.counting import count_decisions, count_opinion, latencies
 from workers.stream.failures import Moved, Refused
 from workers.stream.gauges import of_counts, of_process, of_snapshot
 from workers.stream.journal import CountsState
@@ -50,6 +51,7 @@ def of_flights(flights: list[bytes], count: int = 100) -> Batch:
 def counted(outcomes: Outcomes) -> Any:
     """Samples of a batch's opinions."""
     registry = Registry()
+    count_decisions(registry, outcomes, Counter(outcomes.decided.values()))
     for opinion in outcomes.opinions:
         count_opinion(registry, opinion, outcomes)
     return rendered(registry)

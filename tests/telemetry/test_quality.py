@@ -62,7 +62,7 @@ def served(
     datums: Sequence[bytes],
 ) -> Series:
     """What a worker says of drift when it has enriched these, all of their rows looked at."""
-    watch = Drift.model_validate({"window": "1h", "rows_per_batch": 100_000, "least": 1000})
+    watch = Drift.model_validate({"window": "1h", "rows_per_second": 100_000, "least": 1000})
     top, worker = isolated(topology, pick(topology, None), broker, drift=watch)
     produce(broker.bootstrap_servers, worker.input.topic, [Sent(frame(1) + d) for d in datums])
     with Driver(top, worker, Enricher(policy_of(worker), contracts, model)) as driver:

@@ -10,6 +10,7 @@ and so are numbers below the reference's lowest and above its highest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -113,6 +114,23 @@ class DriftFigures:
     unseen: Mapping[str, float]
 
 
+@dataclass(slots=True)
+class _AllowanceState:
+    """How many rows may be looked at: so many a second, those of one second saved up."""
+
+    rate: int
+    saved: float
+    at: float = -math.inf
+
+    def take(self, rows: int, now: float) -> int:
+        """Some of these, or all, or none."""
+        self.saved = min(float(self.rate), self.saved + self.rate * min(now - self.at, 1.0))
+        self.at = now
+        taken = min(rows, int(self.saved))
+        self.saved -= taken
+        return taken
+
+
 def _fits(feature: Feature, spread: Bins | Categories | None) -> bool:
     """Is this a reference of that feature? No check of a bundle says so."""
     if isinstance(spread, Categories):
@@ -123,12 +141,12 @@ def _fits(feature: Feature, spread: Bins | Categories | None) -> bool:
 class DriftState:
     """A window over what one version of a model serves."""
 
-    def __init__(self, model: Model, *, window: float, rows_per_batch: int, least: int) -> None:
+    def __init__(self, model: Model, *, window: float, rows_per_second: int, least: int) -> None:
         """`window` in seconds. A model without reference has no indices."""
         self.version = model.manifest.version
         self._features = model.features.ordered
         self._pane = window / PANES
-        self._rows_per_batch = rows_per_batch
+        self._allowance = _AllowanceState(rows_per_second, rows_per_second)
         self._least = least
         self._watched: list[int] = []
         """Features that the reference has, by their place."""
@@ -154,9 +172,9 @@ class DriftState:
         if not self._columns:
             return
         scored = np.flatnonzero(~np.isnan(served.scores))
-        if not len(scored):
+        if not (taken := self._allowance.take(len(scored), now)):
             return
-        rows = scored[:: -(-len(scored) // self._rows_per_batch)]
+        rows = scored[:: -(-len(scored) // taken)]
         self._waiting.append((served.matrix[rows], served.scores[rows]))
         self._waits += len(rows)
         if self._waits >= AT_ONCE:

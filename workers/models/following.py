@@ -14,6 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from workers.errors import ModelError, WorkersError
+from workers.models.aliases import WorkerPause
 from workers.models.model import Model
 from workers.models.serving import Canary, Serving
 from workers.models.store import Alias, Aliases, Store
@@ -59,6 +60,7 @@ class Follower:
         load: Callable[[str], Model],
         poll: float,
         note: Note,
+        worker: str = "",
     ) -> None:
         self._store = store
         self._name = name
@@ -66,6 +68,8 @@ class Follower:
         self._load = load
         self._poll = poll
         self._note = note
+        self._worker = worker
+        self._pause: WorkerPause | None = None
         self._refused: dict[str, float] = {}
         self._unwell = False
         self._serving = Serving(began)
@@ -77,14 +81,20 @@ class Follower:
         """The newest that passed its checks."""
         return self._serving
 
-    def start(self) -> None:
-        """Take a bypass that is on already; then a thread takes over.
+    @property
+    def pause(self) -> WorkerPause | None:
+        """What the document says of `worker`'s partitions."""
+        return self._pause
 
-        While the store is down, a bypass that was on when somebody last looked still is.
+    def start(self) -> None:
+        """Take a bypass or pause that is on already; then a thread takes over.
+
+        While the store is down, one that was on when somebody last looked still is.
         """
         self._tell_backend(self._serving.model)
         self.look()
         if self._unwell and (last := self._store.recall(self._name)) is not None:
+            self._pause = last.pauses.get(self._worker)
             self._take_bypass(last)
         self._thread.start()
 
@@ -104,6 +114,7 @@ class Follower:
             self._unwell = True
             return
         self._unwell = False
+        self._pause = found.pauses.get(self._worker)
         # A bypass first: it must not wait for a model that takes long to prove.
         self._take_bypass(found)
         self._take_version(found)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,26 +24,42 @@ def latencies(batch: Batch, now: int) -> npt.NDArray[np.float64]:
     return np.maximum(now - times[times > 0], 0) / 1000
 
 
+def count_decisions(registry: Registry, outcomes: Outcomes, decided: Mapping[str, int]) -> None:
+    """Published decisions of all blocks; those of the first are counted already."""
+    if not outcomes.opinions:
+        return
+    first = outcomes.opinions[0].block
+    for decision, count in decided.items():
+        registry.add(names.DECISIONS, count, first, decision)
+    for opinion in outcomes.opinions:
+        if opinion.block != first:
+            kept = _published(opinion, outcomes)
+            for decision, count in Counter(opinion.decisions[kept].tolist()).items():
+                registry.add(names.DECISIONS, count, opinion.block, decision)
+
+
 def count_opinion(registry: Registry, opinion: Opinion, outcomes: Outcomes) -> None:
-    """Decisions, fallbacks and scores of what was published of a block."""
-    block, scores, without = opinion.block, opinion.scores, opinion.without
-    decisions = opinion.decisions
-    if any(why.stage == "output" for why in outcomes.rejected.values()):
-        # Too large for the output topic, or refused by it: decided, but not published.
-        kept = np.array([row in outcomes.enriched for row in opinion.rows], dtype=np.bool_)
-        scores, decisions = scores[kept], decisions[kept]
-        without = None if without is None else without[kept]
-    for decision, count in Counter(decisions.tolist()).items():
-        registry.add(names.DECISIONS, count, block, decision)
-    if without is not None:
-        for cause, count in Counter(without.tolist()).items():
+    """Fallbacks, arms and scores of what was published of a block."""
+    block, kept = opinion.block, _published(opinion, outcomes)
+    if opinion.without is not None:
+        for cause, count in Counter(opinion.without[kept].tolist()).items():
             if cause is not None:
                 registry.add(names.FALLBACKS, count, block, cause)
     if opinion.challenged is not None:
         registry.add(names.CANARY, opinion.challenged, block, "challenger")
         registry.add(names.CANARY, len(opinion.rows) - opinion.challenged, block, "champion")
     low, high = opinion.model.manifest.score_range
-    registry.spread(names.SCORE, (scores[~np.isnan(scores)] - low) / (high - low), block)
+    scores = (opinion.scores[kept] - low) / (high - low)
+    missing = np.isnan(scores)
+    registry.spread(names.SCORE, scores[~missing] if missing.any() else scores, block)
+
+
+def _published(opinion: Opinion, outcomes: Outcomes) -> Any:
+    """Which entries of an opinion were published, as an index."""
+    if all(why.stage != "output" for why in outcomes.rejected.values()):
+        return slice(None)
+    # Too large for the output topic, or refused by it: decided, but not published.
+    return np.array([row in outcomes.enriched for row in opinion.rows], dtype=np.bool_)
 
 
 def count_staleness(registry: Registry, outcomes: Outcomes, settings: Staleness) -> None:

@@ -35,7 +35,7 @@ class Drifting:
             state = self._states[opinion.block] = DriftState(
                 opinion.model,
                 window=settings.window,
-                rows_per_batch=settings.rows_per_batch,
+                rows_per_second=settings.rows_per_second,
                 least=settings.least,
             )
         state.feed(opinion.asked, now)

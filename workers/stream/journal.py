@@ -60,6 +60,8 @@ class Event(StrEnum):
     MODEL_SERVED = "model.served"
     MODEL_REFUSED = "model.does_not_fit"
     PROCESS_ENDED = "process.ended"
+    PAUSED = "worker.paused"
+    RESUMED = "worker.resumed"
     HEALTH = "health.listening"
     HEALTH_UNAVAILABLE = "health.unavailable"
 
@@ -129,8 +131,11 @@ class Journal:
             metric, *values = counted
             self._registry.add(metric, 1, *values)
 
-    def committed(self, outcomes: Outcomes, later: Collection[int] = ()) -> None:
-        """Count a batch that the broker has acknowledged whole; rows of `later` come again."""
+    def committed(self, outcomes: Outcomes, later: Collection[int] = ()) -> Counter[str]:
+        """Count a batch that the broker has acknowledged whole; rows of `later` come again.
+
+        Returns the decisions of its first block.
+        """
         counts = self.counts
         counts.batches += 1
         counts.enriched += len(outcomes.enriched)
@@ -139,7 +144,9 @@ class Journal:
         counts.rejected.update(
             why.reject.verdict.value for row, why in outcomes.rejected.items() if row not in later
         )
-        counts.decisions.update(outcomes.decided.values())
+        decided = Counter(outcomes.decided.values())
+        counts.decisions.update(decided)
+        return decided
 
     def progress(self) -> None:
         """One line every ten seconds: what was committed."""

@@ -17,6 +17,7 @@ from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pace import PaceState
+from workers.stream.pausing import Pauses
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
 from workers.stream.recorder import Recorder
@@ -62,6 +63,7 @@ class Loop:
         schemas: Schemas,
         breaker: Breaker,
         slot: Slot,
+        pauses: Pauses,
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
@@ -79,6 +81,7 @@ class Loop:
         self._schemas = schemas
         self._breaker = breaker
         self._slot = slot
+        self._pauses = pauses
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
@@ -150,9 +153,11 @@ class Loop:
             self._breaker.release()
             if self._waiting is not None:
                 self._waiting.release()
+            self._pauses.take()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
+            polled = replace(polled, batch=self._pauses.hold(polled.batch))
             if self._waiting is not None:
                 polled = replace(polled, batch=self._waiting.hold(polled.batch))
             waited = self._clock.monotonic()
@@ -219,8 +224,8 @@ class Loop:
         self._pace.settled(len(flight.polled.batch), times.stages)
         self._reporter.settled(flight.polled.batch)
         later = self._outgoing.later(flight.outcomes)
-        self._journal.committed(flight.outcomes, later)
-        self._recorder.settled(flight.outcomes, later, times, flight.steps)
+        decided = self._journal.committed(flight.outcomes, later)
+        self._recorder.settled(flight.outcomes, later, decided, times, flight.steps)
         if self._shadow is not None and flight.shadow:
             self._shadow.offer(flight.outcomes)
         self._caution.passed(

@@ -145,7 +145,7 @@ class Positions:
             cause = "the topic was made anew, or its end was lost"
         return (
             f"{_name(place)}: offset {wanted} is outside [{low}, {high}): {cause}. Set the group's "
-            "offset where it should go on (kafka-consumer-groups --reset-offsets)"
+            "offset where it should go on: workers offsets reset"
         )
 
     def _first_offset(self, place: TopicPartition) -> int:

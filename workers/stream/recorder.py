@@ -7,14 +7,19 @@ counted when the broker has acknowledged them, from their outcomes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from workers.enrich.batch import Outcomes
 from workers.errors import Retry, Verdict
 from workers.stream.clock import Clock
-from workers.stream.counting import count_opinion, count_staleness, latencies
+from workers.stream.counting import (
+    count_decisions,
+    count_opinion,
+    count_staleness,
+    latencies,
+)
 from workers.stream.drifting import Drifting
 from workers.stream.journal import Event, Journal
 from workers.stream.outcome import cause_of
@@ -102,13 +107,19 @@ class Recorder:
 
     @_harmless
     def settled(
-        self, outcomes: Outcomes, later: Collection[int], times: Times, steps: dict[Step, float]
+        self,
+        outcomes: Outcomes,
+        later: Collection[int],
+        decided: Mapping[str, int],
+        times: Times,
+        steps: Mapping[Step, float],
     ) -> None:
-        """The broker holds every outcome of a batch."""
+        """The broker holds every outcome of a batch; `decided` are its first block's decisions."""
         counts = _by_outcome(outcomes, later)
         self._count_outcomes(outcomes, later, counts)
         self._count_times(len(outcomes.batch), times, steps)
         self.registry.spread(names.RECORD_LATENCY, latencies(outcomes.batch, self._clock.now()))
+        count_decisions(self.registry, outcomes, decided)
         for opinion in outcomes.opinions:
             count_opinion(self.registry, opinion, outcomes)
             self._drifting.feed(opinion, times.scored)
@@ -140,14 +151,16 @@ class Recorder:
             add(names.DEAD_LETTERS, count, verdict.value, code.value)
         sent = {worker.output.topic: len(outcomes.enriched), worker.dead_letter.topic: len(rejects)}
         if worker.decisions is not None:
-            sent[worker.decisions.topic] = sum(map(len, outcomes.decisions.values()))
+            # One a block, for every row.
+            blocks = len(next(iter(outcomes.decisions.values()), ()))
+            sent[worker.decisions.topic] = len(outcomes.decisions) * blocks
         if worker.retry_topic is not None:
             sent[worker.retry_topic.topic] = len(later)
         for topic, count in sent.items():
             if count:
                 add(names.SENT, count, "kafka", "publish", topic, "")
 
-    def _count_times(self, records: int, times: Times, steps: dict[Step, float]) -> None:
+    def _count_times(self, records: int, times: Times, steps: Mapping[Step, float]) -> None:
         record, (system, topic, group) = self.registry.record, self._source
         self.registry.add(names.BATCHES, 1)
         record(names.BATCH_SIZE, records)

@@ -34,6 +34,8 @@ class Parts:
     models: Callable[[], tuple[ModelView, ...]] = tuple
     contracts: Callable[[], tuple[tuple[str, ...], str | None]] = lambda: ((), None)
     paused: Callable[[], str | None] = lambda: None
+    close: Callable[[], None] = lambda: None
+    """Called when the worker has stopped."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class Reporter:
         """The worker is there in its life from now on."""
         self._state.phase = phase
         self._report(self._clock.monotonic())
+        if phase is Phase.STOPPED:
+            self._parts.close()
 
     def turn(self) -> None:
         """The loop came back from the group."""

@@ -75,6 +75,8 @@ LOG_EVENTS: Mapping[str, str] = {
     "ends the process would not be found",
     "telemetry.unwell": "the collector does not take what is sent; the stream does not notice",
     "telemetry.recovered": "it does again",
+    "worker.paused": "somebody's word: what is not read, who, when and why",
+    "worker.resumed": "that word is over",
     "health.listening": "the endpoints answer, and where",
     "health.unavailable": "their port cannot be had; records go on",
     "process.ended": "of `--processes`: a process ended, with its code",

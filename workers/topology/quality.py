@@ -17,10 +17,10 @@ class Drift(Part):
     window: Duration = Field(
         default=3600.0, description="Over so much of the past, in twelve steps: 1m to 7 days."
     )
-    rows_per_batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        default=500,
-        description="Rows of a batch that are looked at, at most, spread evenly over it. Missing "
-        "values and unknown categories are counted over all rows.",
+    rows_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=2000,
+        description="Rows that are looked at, at most, spread evenly over each batch: what it may "
+        "cost. Missing values and unknown categories are counted over all rows.",
     )
     least: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
         default=2000, description="Rows in the window before there is an index: fewer are noise."

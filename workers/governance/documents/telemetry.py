@@ -64,8 +64,9 @@ cent (of categories all smaller ones together); what is missing, below the lowes
 highest is a bin of its own each. Below 0.1 a spread is usually taken for the same, above 0.25 for
 another. There is no index before `drift.least` rows, none without a reference in the bundle, and
 a new version begins anew. `workers.drift.missing` counts before the feature's own rule for
-missing values; a category that the bundle does not know is `unseen`, not missing. Rows that rules
-or a fallback decided are not compared: the model was not asked.
+missing values; a category that the bundle does not know is `unseen`, not missing.
+`drift.rows_per_second` rows are looked at, at most. Rows that rules or a fallback decided are not
+compared: the model was not asked.
 
 Each process compares what it reads; with several, the index of the whole is between theirs.
 

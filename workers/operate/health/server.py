@@ -23,11 +23,13 @@ from workers.operate.health.pages import EVERY, TEXT, Page, Pages
 
 CLOSE = 2.0
 """Seconds that the end may take."""
+PACE = 0.1
+"""Seconds between two handfuls of new connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What anybody may ask of the server. `accepts` is new connections in a tenth of a second."""
+    """What anybody may ask of the server. `accepts`: new connections in `PACE` seconds."""
 
     connections: int = 64
     accepts: int = 25
@@ -51,7 +53,7 @@ class Server:
         self._listener = _listen(address, port, self._limits.backlog)
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        self._open: dict[asyncio.Task[None], None] = {}
+        self._open: dict[asyncio.Task[None], socket.socket] = {}
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     @property
@@ -98,36 +100,50 @@ class Server:
     async def _accept(self) -> None:
         while True:
             for _ in range(self._limits.accepts):
-                try:
-                    connection, _ = await self._loop.sock_accept(self._listener)
-                except OSError:
-                    # Out of file descriptors, or gone before it was accepted.
-                    break
+                connection = await self._next()
                 self._make_room()
                 task = self._loop.create_task(self._attend(connection))
-                self._open[task] = None
+                self._open[task] = connection
+                # Not in the task: one that is cancelled before it began does nothing at all.
                 task.add_done_callback(self._gone)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(PACE)
+
+    async def _next(self) -> socket.socket:
+        """The next connection; asyncio's own would lose one that comes while it is cancelled."""
+        while True:
+            try:
+                return self._listener.accept()[0]
+            except BlockingIOError:
+                await self._readable()
+            except OSError:
+                # Out of file descriptors, or gone before it was accepted.
+                await asyncio.sleep(PACE)
+
+    async def _readable(self) -> None:
+        found = asyncio.Event()
+        self._loop.add_reader(self._listener, found.set)
+        try:
+            await found.wait()
+        finally:
+            self._loop.remove_reader(self._listener)
 
     def _make_room(self) -> None:
         """The oldest goes: what is honest is answered within a moment of its coming."""
-        if len(self._open) >= self._limits.connections:
-            oldest = next(iter(self._open))
-            oldest.cancel()
-            del self._open[oldest]
+        staying = [task for task in self._open if not task.cancelling()]
+        if len(staying) >= self._limits.connections:
+            staying[0].cancel()
 
     def _gone(self, task: asyncio.Task[None]) -> None:
-        self._open.pop(task, None)
+        self._open.pop(task).close()
         if not task.cancelled():
             # Looked at, so that nobody complains of it; a broken connection is nobody's fault.
             task.exception()
 
     async def _attend(self, connection: socket.socket) -> None:
-        with connection:
-            connection.setblocking(False)  # noqa: FBT003  the socket module's way
-            with suppress(TimeoutError, OSError):
-                async with asyncio.timeout(self._limits.seconds):
-                    await self._answer(connection)
+        connection.setblocking(False)  # noqa: FBT003  the socket module's way
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(self._limits.seconds):
+                await self._answer(connection)
 
     async def _answer(self, connection: socket.socket) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
