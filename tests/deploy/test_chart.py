@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.deploy.conftest import CHART, Document, Refused, Tools, one, read_yaml, values_file
-from workers.operate.helm import values
+from tests.deploy.conftest import CHART, Document, Tools, one, read_yaml, values_file
 from workers.topology import Topology, load
 
 FILES = sorted(file.stem for file in (CHART / "ci").glob("*.yaml"))
@@ -158,24 +154,6 @@ def test_probes_ask_what_they_should(rendered: Mapping[str, list[Document]]) -> 
                 assert start["periodSeconds"] * start["failureThreshold"] == 600
 
 
-@pytest.mark.parametrize(
-    ("partitions", "each", "maximum"), [(24, 2, 12), (6, 1, 6), (7, 2, 3), (1, 4, 1)]
-)
-def test_keda_never_asks_for_more_than_the_partitions(
-    tools: Tools, partitions: int, each: int, maximum: int
-) -> None:
-    """The maximum and the fallback follow them; the minimum never exceeds it."""
-    given = _with(values_file("everything"), partitions=partitions)
-    given["keda"]["partitionsPerReplica"] = each
-
-    documents = tools.render(given)
-
-    spec = one(documents, "ScaledObject")["spec"]
-    assert spec["maxReplicaCount"] == spec["fallback"]["replicas"] == maximum
-    assert spec["minReplicaCount"] == min(2, maximum)
-    assert "replicas" not in one(documents, "Deployment")["spec"], "they are KEDA's"
-
-
 # KEDA's documentation of its scaler `kafka`, and of `prometheus`.
 _METADATA = {
     "kafka": {
@@ -200,70 +178,6 @@ def test_keda_watches_what_the_worker_reads(rendered: Mapping[str, list[Document
     assert metadata["consumerGroup"] == declared["group"]
     assert metadata["topic"] == declared["input"]["topic"]
     assert metadata["offsetResetPolicy"] == declared["first_start"]
-
-
-def test_values_out_of_a_topology_are_ones_that_the_chart_takes(
-    tools: Tools, topology: Topology
-) -> None:
-    """What `workers plan --output helm` prints: with an image and a ConfigMap it is a release."""
-    worker = topology.workers["flight-delays"].model_copy(update={"replicas": 9})
-    made = values(topology.broker, worker, 6)
-    given = {
-        **made,
-        "image": {"repository": "registry.example/workers"},
-        "topologyConfigMap": "flights",
-        "keda": {**made["keda"], "enabled": True},
-    }
-
-    documents = tools.render(given)
-
-    assert made["replicas"] == 6, "never more than partitions"
-    assert one(documents, "ScaledObject")["spec"]["maxReplicaCount"] == 6
-    assert tools.faults(documents) == []
-
-
-def _with(given: Document, **changes: Any) -> Document:
-    return {**deepcopy(given), **changes}
-
-
-def _topology(given: Document, **changes: Any) -> Document:
-    made = deepcopy(given)
-    made["topology"]["workers"]["flight-delays"] |= changes
-    return made
-
-
-MINIMAL, STATIC, ALL = map(values_file, ("minimal", "statefulset", "everything"))
-
-
-@pytest.mark.parametrize(
-    ("given", "why"),
-    [
-        (_with(MINIMAL, replica=2), "replica"),
-        (_with(MINIMAL, image={"repository": ""}), "image"),
-        (_with(MINIMAL, topology={}), "topology"),
-        (_with(MINIMAL, worker="other"), 'no worker "other"'),
-        (_with(MINIMAL, replicas=7, partitions=6), "stand idle"),
-        (_with(MINIMAL, terminationGracePeriodSeconds=30), "kill it while it drains"),
-        (_topology(_with(MINIMAL, terminationGracePeriodSeconds=60), drain_timeout="30s"), "kill"),
-        (_with(MINIMAL, kind="StatefulSet"), "static_membership"),
-        (_with(MINIMAL, state={"mountPath": "/s", "size": "1Gi", "persistent": True}), "claim"),
-        (_topology(MINIMAL, static_membership=True), "StatefulSet"),
-        (_with(STATIC, keda={"enabled": True}), "by hand"),
-        (_with(ALL, partitions=None), "partitions"),
-        (_with(MINIMAL, partitions=6, keda={"enabled": True, "minReplicas": 0}), "minReplicas"),
-        (
-            _with(
-                _with(MINIMAL, partitions=6, keda={"enabled": True}),
-                topology={**MINIMAL["topology"], "broker": {"bootstrap_servers": "${SERVERS}"}},
-            ),
-            "bootstrapServers",
-        ),
-    ],
-)
-def test_what_cannot_work_is_refused(tools: Tools, given: Document, why: str) -> None:
-    """At `helm install`, with the value's name and the reason, and not at night."""
-    with pytest.raises(Refused, match=re.escape(why)):
-        tools.render(given)
 
 
 def test_alerts_may_be_left_out_and_point_at_your_runbooks(
@@ -294,16 +208,6 @@ def test_secrets_are_only_named(rendered: Mapping[str, list[Document]]) -> None:
     assert names == ["kafka-flights", "registry-flights"]
     data = [d["data"] for d in rendered["everything"] if d["kind"] == "ConfigMap"]
     assert "${KAFKA_PASSWORD}" in str(data)
-
-
-def test_another_topology_is_a_rollout(tools: Tools) -> None:
-    """The pods' template has the digest of it."""
-    texts = [
-        one(tools.render(given), "Deployment")["spec"]["template"]["metadata"]["annotations"]
-        for given in (MINIMAL, _topology(MINIMAL, drain_timeout="10s"))
-    ]
-
-    assert texts[0]["checksum/topology"] != texts[1]["checksum/topology"]
 
 
 def test_the_helm_test_is_the_doctor(rendered: Mapping[str, list[Document]]) -> None:
