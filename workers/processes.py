@@ -48,9 +48,9 @@ def run_one(topology: Path, name: str | None, slot: int = 0) -> None:
     worker = pick(loaded, name)
     clock = SystemClock()
     board = board_of(worker, slot, clock)
-    journal = Journal(clock, worker=worker.name, instance=board.snapshot.instance)
-    # Before anything is loaded: a start may take a while, and whoever waits wants to know of it.
     registry = Registry()
+    journal = Journal(clock, registry, worker=worker.name, instance=board.snapshot.instance)
+    # Before anything is loaded: a start may take a while, and whoever waits wants to know of it.
     metrics = Rendering(registry, worker.name)
     with answering(loaded.health, slot, board, clock, journal, metrics):
         _run_loop(loaded, worker, slot, board, registry)
