@@ -38,6 +38,10 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
 
+# docs/scaling.md: alone on the machine, ten minutes and more.
+scaling: $(STAMP)
+	$(VENV)/bin/python -m benchmarks --scaling
+
 # What a worker runs with: exact versions with their hashes, and a CycloneDX bill of materials.
 RUNTIME := --frozen --no-default-groups --extra compiled --extra contracts --extra encryption
 sbom: $(STAMP)

@@ -40,7 +40,7 @@ from workers.topology import Broker, Worker
 TIMEOUT = 30.0
 """Seconds for one question."""
 ASKING = 1.0
-"""Seconds until a broker that has not answered is asked again, while we connect."""
+"""Seconds that the first question has, while we connect."""
 TRIES = 20
 _ABSENT = frozenset({"GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID"})
 _RESOURCES = {
@@ -83,17 +83,19 @@ def _metadata(
 ) -> ClusterMetadata:
     """Asks again and again, because a refusal is told apart from silence only beside the answer."""
     where = broker.bootstrap_servers
-    deadline = clock.monotonic() + broker.connect_timeout
+    deadline, asking = clock.monotonic() + broker.connect_timeout, ASKING
     while True:
         left = deadline - clock.monotonic()
         try:
             # The whole list: asking for one topic may create it on a broker that allows that.
-            return admin.list_topics(timeout=max(0.1, min(ASKING, left)))
+            return admin.list_topics(timeout=max(0.1, min(asking, left)))
         except KafkaException as error:
             meant = translate(error.args[0], f"connecting to {where}")
             if isinstance(meant, Halt):
                 raise meant from error
             admin.poll(0)
+            # An answer may be slow in coming: it gets more time with each question.
+            asking *= 2
             if refusal.final:
                 raise _refused(broker, refusal) from error
             if clock.monotonic() >= deadline:
