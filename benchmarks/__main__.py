@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
+import json
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import swaps
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
-from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
+from benchmarks.rig import (
+    PARTITIONS,
+    ROOT,
+    Figures,
+    Subject,
+    fill,
+    framed_flights,
+    machine,
+    measure,
+)
 from benchmarks.safety import safety
 from benchmarks.safety import table as safety_table
+from benchmarks.scaling import MEASURED, scaling
+from benchmarks.scaling_page import write_page
 from benchmarks.shadow import in_batches, shadow
 from benchmarks.shadow import table as shadow_table
 from benchmarks.stages import stages
@@ -32,7 +41,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--only", help="measure subjects whose name holds this")
+    parser.add_argument("--scaling", action="store_true", help="docs/scaling.md instead")
+    parser.add_argument("--events", type=int, default=900_000, help="of each case of --scaling")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of load after each restart")
     options = parser.parse_args()
+    if options.scaling:
+        found = scaling(options.events, seconds=options.seconds)
+        MEASURED.write_text(json.dumps(found, indent=1) + "\n")
+        write_page()
+        return
     subjects = [make(d) for d in DELIVERIES for make in (echo, worker)] + peers()
     if options.only:
         subjects = [subject for subject in subjects if options.only in subject.name]
@@ -139,24 +156,6 @@ def document(
     ]
     lines += [f"| {stage} | {cost:.2f} |" for stage, cost in spent.items()]
     return "\n".join([*lines, *more]) + "\n"
-
-
-def machine() -> str:
-    """What it ran on."""
-    cpu = next(
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
-    cores = subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout.strip()
-    packages = ", ".join(
-        f"{name} {version(name)}"
-        for name in ("confluent-kafka", "lightgbm", "pyruhvro", "polars", "pyarrow", "fastavro")
-    )
-    return (
-        f"Machine: {cores} cores of {cpu}, shared; {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, Apache Kafka 4.1.1. {packages}."
-    )
 
 
 if __name__ == "__main__":

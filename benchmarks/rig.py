@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
@@ -181,3 +183,21 @@ def _reach(ends: Ends, wanted: int, pid: int) -> tuple[int, float, float]:
         if now - moved > 60:
             raise TimeoutError(f"{count} of {wanted} events, then nothing for a minute")
         time.sleep(0.05)
+
+
+def machine() -> str:
+    """What it ran on."""
+    cpu = next(
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    )
+    cores = subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout.strip()
+    packages = ", ".join(
+        f"{name} {version(name)}"
+        for name in ("confluent-kafka", "lightgbm", "pyruhvro", "polars", "pyarrow", "fastavro")
+    )
+    return (
+        f"Machine: {cores} cores of {cpu}, shared; {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, Apache Kafka 4.1.1. {packages}."
+    )
