@@ -236,7 +236,7 @@ class StoreUnwell(ModelError):
 
 
 class BrokerUnreachable(Halt):
-    """No broker answered within the declared time at start."""
+    """No broker answered within the declared time at start, or there was no token to show it."""
 
     exit_code = ExitCode.BROKER
 

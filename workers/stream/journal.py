@@ -17,6 +17,7 @@ from workers.models.following import ModelEvent
 from workers.models.shadow.counts import CountsState as ShadowCountsState
 from workers.models.shadow.counts import ShadowEvent
 from workers.stream.clock import Clock
+from workers.stream.failures import without_answer
 from workers.telemetry import names
 from workers.telemetry.events import TelemetryEvent
 from workers.telemetry.kinds import Metric
@@ -218,4 +219,6 @@ class ClientLog:
             self._left_out[kind] += 1
             return
         self._quiet_until[kind] = now + QUIET_SECONDS
-        self._journal.info(Event.CLIENT, line=line, left_out=self._left_out.pop(kind, 0))
+        self._journal.info(
+            Event.CLIENT, line=without_answer(line), left_out=self._left_out.pop(kind, 0)
+        )
