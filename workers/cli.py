@@ -25,6 +25,8 @@ from rich.table import Table
 from workers import __version__
 from workers.commands import contracts, dlq, models
 from workers.commands.drill import drill
+from workers.commands.gateway import app as gateway_app
+from workers.commands.gateway import serve
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
 from workers.errors import Halt
@@ -40,6 +42,8 @@ app = typer.Typer(
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(gateway_app, name="gateway")
+app.command(epilog="Example: workers serve --topology topology.yaml")(serve)
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
 app.command(epilog="Example: workers drill all --output json")(drill)
 app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)

@@ -11,6 +11,7 @@ from workers.topology.deciding import (
 )
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
+from workers.topology.gateway import Gateway, WorkerGateway
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
@@ -37,6 +38,7 @@ __all__ = [
     "Delivery",
     "Encryption",
     "FirstStart",
+    "Gateway",
     "HeaderPolicy",
     "Latency",
     "MlflowPlace",
@@ -56,6 +58,7 @@ __all__ = [
     "Transform",
     "Unframed",
     "Worker",
+    "WorkerGateway",
     "describe",
     "json_schema",
     "load",
