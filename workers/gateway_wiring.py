@@ -44,7 +44,7 @@ from workers.stream.journal import ClientLog, Journal
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
 from workers.topology import Broker, Topology, Worker, user_folder
-from workers.topology.gateway import Gateway, WorkerGateway
+from workers.topology.gateway import Gateway, OnLogFailure, WorkerGateway
 from workers.wiring import (
     build_enricher,
     contracts_of,
@@ -234,7 +234,7 @@ def _log(base: _Base, ids_of: Mapping[str, Callable[[Any], list[str]]]) -> Decis
     gateway = base.gateway
     config, reader = base.producer("log"), base.reader("replay")
     spill = None
-    if gateway.log.spill is not None:
+    if gateway.log.on_failure is OnLogFailure.SPILL and gateway.log.spill is not None:
         spill = Spill(gateway.log.spill, gateway.log.spill_bytes)
 
     def probe() -> None:

@@ -66,8 +66,7 @@ class Spill:
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = _locked(folder / "lock")
         except BlockingIOError as error:
             raise ClientHalt(
                 f"{folder}: another process spills there; give every replica its own `log.spill`"
@@ -150,6 +149,16 @@ class Spill:
         """Leave it to the next process."""
         self.seal()
         self._lock.close()
+
+
+def _locked(file: Path) -> IO[str]:
+    opened = file.open("w")
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def read_segment(file: Path) -> Segment:

@@ -141,6 +141,13 @@ def _gateway_faults(gateway: Gateway | None, workers: dict[str, Worker]) -> list
         if asked != "*" and asked not in served
     ]
     if gateway.idempotency is not None:
+        longest = max((w.gateway.longest for w in workers.values() if w.gateway), default=0.0)
+        if gateway.idempotency.claim <= longest + gateway.log.timeout:
+            faults.append(
+                "gateway.idempotency.claim: a request may take longer than this "
+                "(workers.<name>.gateway.longest and gateway.log.timeout): another would begin it "
+                "anew"
+            )
         kept = gateway.idempotency.topic
         taken = {
             topic.topic
@@ -177,4 +184,7 @@ def relative_to(data: Any, folder: Path) -> Any:
         if isinstance(place, dict):
             named = {path: place[path] for path in paths if isinstance(place.get(path), str)}
             moved[key] = {**place, **{path: str(folder / text) for path, text in named.items()}}
+    log = moved["gateway"].get("log") if isinstance(moved.get("gateway"), dict) else None
+    if isinstance(log, dict) and isinstance(log.get("spill"), str):
+        moved["gateway"]["log"] = {**log, "spill": str(folder / log["spill"])}
     return moved
