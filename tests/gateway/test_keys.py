@@ -101,10 +101,7 @@ def test_what_is_not_answered_leaves_its_key_free(
     with GatewayDriver(topology) as gateway:
         asking = client(gateway)
         refused = asking.post(PATH, json=bad, headers=keyed("k"))
-        for _ in range(50):
-            good = asking.post(PATH, json=events[0], headers=keyed("k"))
-            if good.status_code != 409:
-                break
+        good = asking.post(PATH, json=events[0], headers=keyed("k"))
 
     assert refused.status_code == 422
     assert refused.json()["code"] == "range"

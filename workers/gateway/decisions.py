@@ -37,7 +37,7 @@ from workers.gateway.http import (
     query_of,
     respond,
 )  # fmt: skip
-from workers.gateway.idempotency import LONGEST_KEY, Claimed, Keys, Stored, digest_of, key_id
+from workers.gateway.idempotency import LONGEST_KEY, Keys, Stored, digest_of, key_id
 from workers.gateway.lookup import Lookup
 from workers.gateway.notes import GatewayEvent, Say
 from workers.gateway.problems import Kind, Problem
@@ -208,14 +208,11 @@ class Decisions:
             # What is logged gets its answer, even late.
             until = max(until, asyncio.get_running_loop().time() + self._log_timeout)
             await self._keys.answer(claimed, 200, body, until)
-        except BaseException:
-            self._release(claimed)
+        except Problem:
+            # Whoever is told so may ask again with the same key, at once.
+            await self._keys.release(claimed)
             raise
         return Answer(200, body)
-
-    def _release(self, claimed: Claimed) -> None:
-        if self._keys is not None:
-            self._keys.release(claimed)
 
     async def _decide(
         self,

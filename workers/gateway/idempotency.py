@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -22,6 +23,7 @@ from workers.topology.gateway import IdempotencyTopic
 MARGIN = 60.0
 """Seconds before the window from which on the topic is read: clocks of gateways may differ."""
 LONGEST_KEY = 255
+RELEASE_SECONDS = 1.0
 FORGET_EVERY = 1.0
 
 
@@ -133,10 +135,13 @@ class Keys:
         if not await self._write(claimed.key, note, until):
             raise self._in_flight()
 
-    def release(self, claimed: Claimed) -> None:
-        """There is no answer: whoever asks again may have the key. Waits for nothing."""
+    async def release(self, claimed: Claimed) -> None:
+        """There is no answer: whoever asks again may have the key. What cannot be written in a
+        moment is left to the claim's end.
+        """
         note = Note(Doing.RELEASE, claimed.claim, claimed.digest)
-        self._produce(claimed.key, note)
+        with suppress(Problem):
+            await self._write(claimed.key, note, self._loop.time() + RELEASE_SECONDS)
 
     def _judge(self, held: Held | None, digest: str) -> Stored | None:
         if held is None:

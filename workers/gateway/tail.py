@@ -156,8 +156,8 @@ def since(stamp: int) -> Begin:
         for place in found:
             offset = place.offset
             if offset < 0:
-                # None so new: from the end.
-                _, offset = consumer.get_watermark_offsets(place, timeout=ASK)
+                # None so new, or a broker that does not know: what is older does no harm.
+                offset, _ = consumer.get_watermark_offsets(place, timeout=ASK)
             places.append(TopicPartition(topic, place.partition, offset))
         return places
 
