@@ -69,6 +69,7 @@ def read(datum: bytes) -> dict[str, Any]:
 def test_json_is_written_as_avro() -> None:
     """Every type, read back by an Avro library."""
     assert read(FORM.datum(EVENT)) == READ
+    assert read(FORM.datum({**EVENT, "i": -5.0})) == READ
 
 
 def test_a_field_left_out_has_its_default() -> None:
@@ -82,7 +83,8 @@ def test_a_field_left_out_has_its_default() -> None:
     ("change", "path", "says"),
     [
         ({"i": 2**31}, "/i", "out of the range"),
-        ({"i": 5.0}, "/i", "a number, not an integer"),
+        ({"i": 5.5}, "/i", "a number, not an integer"),
+        ({"l": 1e17}, "/l", "a number, not an integer"),
         ({"i": True}, "/i", "a boolean, not an integer"),
         ({"i": "5"}, "/i", "text, not an integer"),
         ({"l": 2**62}, "/l", "out of the range"),

@@ -6,6 +6,7 @@ import io
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import fastavro
@@ -36,37 +37,34 @@ def events(contracts: Catalogue, flights: list[bytes]) -> list[Json]:
     return [dict(fastavro.schemaless_reader(io.BytesIO(d), plain, None)) for d in flights[:400]]
 
 
-@pytest.fixture
-def gateway_topology(
+def made_topology(
     topology: Topology,
-) -> Callable[..., Topology]:
+    broker: AnyBroker,
+    *,
+    settings: Json | None = None,
+    worker: Json | None = None,
+    partitions: int = 2,
+    **gateway: Any,
+) -> Topology:
     """The demo's topology with a gateway, on a broker, with topics of its own."""
+    asked = {"deadline": "20s", "longest": "25s", **(settings or {})}
+    changes = {"gateway": WorkerGateway.model_validate(asked), **(worker or {})}
+    moved, _ = isolated(topology, pick(topology, None), broker, partitions=partitions, **changes)
+    topic = f"keys.{secrets.token_hex(4)}"
+    broker.create_topic(topic, partitions)
+    parts = {
+        "port": 0,
+        "callers": {"tests": Caller(workers=("*",), keys=(hashed(KEY),))},
+        "idempotency": IdempotencyTopic(topic=topic),
+        **gateway,
+    }
+    return moved.model_copy(update={"gateway": Gateway(**parts)})
 
-    def make(
-        broker: AnyBroker,
-        *,
-        settings: Json | None = None,
-        worker: Json | None = None,
-        partitions: int = 2,
-        **gateway: Any,
-    ) -> Topology:
-        asked = {"deadline": "20s", "longest": "30s", **(settings or {})}
-        changes = {"gateway": WorkerGateway.model_validate(asked), **(worker or {})}
-        moved, _ = isolated(
-            topology, pick(topology, None), broker, partitions=partitions, **changes
-        )
-        topic = f"keys.{secrets.token_hex(4)}"
-        broker.create_topic(topic, partitions)
-        caller = Caller(workers=("*",), keys=(hashed(KEY),))
-        parts = {
-            "port": 0,
-            "callers": {"tests": caller},
-            "idempotency": IdempotencyTopic(topic=topic),
-            **gateway,
-        }
-        return moved.model_copy(update={"gateway": Gateway(**parts)})
 
-    return make
+@pytest.fixture
+def gateway_topology(topology: Topology) -> Callable[..., Topology]:
+    """Makes one on a broker."""
+    return partial(made_topology, topology)
 
 
 @pytest.fixture

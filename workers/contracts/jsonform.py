@@ -6,7 +6,8 @@ a timestamp is an integer; a union's value is null or an object with one member,
 
 Added, because people write JSON by hand: a field that has a default may be left out; a value of a
 union of null and one type may be written without the type's name; `NaN`, `Infinity` and
-`-Infinity` are written as text. Nothing else is guessed: `5.0` and `"5"` are no integers.
+`-Infinity` are written as text; `5.0` is the integer 5, as JSON Schema has it, up to 2^53. Nothing
+else is guessed: `"5"` is no number.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from workers.contracts.strict import INT_RANGE, UUID, logical_range
 Json = Any
 Write = Callable[[Json, bytearray], None]
 LONG_RANGE = (-(2**63), 2**63 - 1)
+EXACT = 2**53
+"""Integers that a double holds exactly."""
 NAMED = frozenset({"record", "error", "enum", "fixed"})
 WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _ABSENT = object()
@@ -264,6 +267,8 @@ def _integer(kind: str, logical: str | None) -> Write:
     what = f"{kind} ({logical})" if logical else kind
 
     def write(value: Json, out: bytearray) -> None:
+        if type(value) is float and value.is_integer() and -EXACT <= value <= EXACT:
+            value = int(value)
         if type(value) is not int:
             raise _Fault(f"is {_kind(value)}, not an integer", f"write an integer: it is {what}")
         if not low <= value <= high:

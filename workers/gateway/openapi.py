@@ -12,6 +12,8 @@ from workers.gateway.events import AVRO_TYPE, JSON_TYPE
 from workers.gateway.problems import ABOUT, MEDIA_TYPE, URN, Kind
 
 Json = dict[str, Any]
+TIMEOUT = r"(?!0+(?:\.0+)?[ms])([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)"
+"""Of X-Request-Timeout."""
 DECIDE = (
     Kind.NOT_JSON, Kind.UNAUTHENTICATED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.IN_FLIGHT,
     Kind.TOO_LARGE, Kind.MEDIA, Kind.INVALID, Kind.RATE, Kind.OVERLOADED,
@@ -142,7 +144,7 @@ def _decide(worker: Described, *, keys: bool) -> Json:
             _parameter(
                 "header",
                 "X-Request-Timeout",
-                {"type": "string", "pattern": r"^[1-9][0-9]{0,3}(ms|s)$"},
+                {"type": "string", "pattern": f"^{TIMEOUT}$", "examples": ["50ms", "2s"]},
                 "Until when a decision is needed, as in 50ms or 2s; what cannot be scored by then "
                 "gets the declared fallback.",
             ),
