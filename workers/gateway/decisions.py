@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import secrets
@@ -102,6 +103,8 @@ class Decisions:
         self._clock = clock
         self._say = say
         self._rest = rest
+        # Asking the kernel for each would let go of the interpreter's lock, and wait for it again.
+        self._numbers = itertools.count(secrets.randbits(NUMBER_BITS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -133,7 +136,7 @@ class Decisions:
         events = self._events(desk, caller, options, headers.get("content-type", JSON_TYPE), body)
         self._callers.count(caller, len(events.values))
         if options.key is None:
-            number = secrets.randbits(NUMBER_BITS)
+            number = next(self._numbers)
             return Answer(200, await self._decide(desk, caller, options, events, (number, began)))
         digest = digest_of(
             headers.get("content-type", JSON_TYPE).encode(), scope["query_string"], body
@@ -150,8 +153,7 @@ class Decisions:
         asked = query.get("reasons", "false")
         if asked not in ("true", "false"):
             raise Problem(Kind.BAD_HEADER, "reasons is true or false")
-        version = query.get("version", str(readings.newest))
-        reading = {str(number): found for number, found in readings.by_version.items()}.get(version)
+        reading = readings.of(query.get("version"))
         if reading is None:
             known = ", ".join(map(str, sorted(readings.by_version)))
             raise Problem(Kind.BAD_HEADER, f"version is one of {known}")

@@ -65,9 +65,9 @@ class _Lane:
         thread.start()
         return thread
 
-    def put(self, job: JobState) -> None:
+    def put(self, jobs: Sequence[JobState]) -> None:
         with self.signal:
-            self.waiting.append(job)
+            self.waiting.extend(jobs)
             self.signal.notify()
 
     def close(self) -> None:
@@ -124,6 +124,7 @@ class Engine:
         self._scoring = _Lane(self._score, settings.batch, linger)
         self._fallback = _Lane(self._fall_back, settings.batch, 0.0)
         self._threads: list[threading.Thread] = []
+        self._coming: list[JobState] = []
         self.held = 0
         """Events that wait or are being scored."""
         self.stopped: str | None = None
@@ -158,15 +159,23 @@ class Engine:
             )
         self.held += len(job)
         if job.score_by <= self._loop.time():
-            self._fallback.put(job)
-        else:
-            job.timer = self._loop.call_at(job.score_by, self._give_up, job)
-            self._scoring.put(job)
+            self._fallback.put([job])
+            return job.future
+        job.timer = self._loop.call_at(job.score_by, self._give_up, job)
+        # What comes in one round of the loop is handed over at once: each time costs the loop a
+        # lock that the other thread may hold.
+        if not self._coming:
+            self._loop.call_soon(self._hand_over)
+        self._coming.append(job)
         return job.future
+
+    def _hand_over(self) -> None:
+        coming, self._coming = self._coming, []
+        self._scoring.put(coming)
 
     def _give_up(self, job: JobState) -> None:
         if not job.future.done():
-            self._fallback.put(job)
+            self._fallback.put([job])
 
     # In the scoring thread.
 

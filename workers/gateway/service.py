@@ -33,6 +33,13 @@ class Readings:
     schemas: Mapping[int, Schema]
     keyed: Mapping[bytes, Keyed]
 
+    def of(self, version: str | None) -> Reading | None:
+        """The reading of a version as a request names it; None where it is none of them."""
+        if version is None:
+            return self.by_version[self.newest]
+        found = {str(number): reading for number, reading in self.by_version.items()}
+        return found.get(version)
+
     def keys(self, values: list[bytes]) -> list[bytes | None]:
         """Keys of framed events, each read as the version that wrote it."""
         found: list[bytes | None] = [None] * len(values)
