@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -98,7 +99,7 @@ def records(contracts: Catalogue) -> Callable[[int], list[Spilled]]:
     schema = contracts.versions("flights.decisions-value")[2].schema
 
     def make(count: int) -> list[Spilled]:
-        columns = {
+        columns: dict[str, Any] = {
             "decision_id": [f"w:@http:0:{number}" for number in range(count)],
             "model": ["m"] * count,
             "model_version": ["1"] * count,
