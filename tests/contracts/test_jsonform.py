@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.jsonform import JsonForm, Misfit
+from workers.contracts.jsonread import JsonReader
 from workers.contracts.jsonschema import event_schema
 from workers.contracts.schema import parse
 
@@ -70,6 +71,16 @@ def test_json_is_written_as_avro() -> None:
     """Every type, read back by an Avro library."""
     assert read(FORM.datum(EVENT)) == READ
     assert read(FORM.datum({**EVENT, "i": -5.0})) == READ
+
+
+def test_datums_are_read_as_json() -> None:
+    """Every type; what is read again is the same datum."""
+    datum = FORM.datum(EVENT)
+    found = JsonReader(SCHEMA).read(datum)
+
+    assert found == {**READ, "b": EVENT["b"], "x": EVENT["x"]}
+    again = {**found, "u": {"n.R": found["u"]}, "a": [None, "RED", "BLUE"]}
+    assert FORM.datum(json.loads(json.dumps(again))) == datum
 
 
 def test_a_field_left_out_has_its_default() -> None:

@@ -12,11 +12,14 @@ import pyarrow as pa
 
 from workers.contracts.codec import Decoder
 from workers.contracts.framing import PREFIX
+from workers.contracts.jsonread import JsonReader, read_text
 from workers.contracts.schema import Schema
-from workers.errors import Halt
+from workers.errors import ContractError, Halt
 
 WITHOUT_MODEL = frozenset({"over_budget", "model_failed", "bypassed"})
 """Reasons of a fallback that say: the model would have been asked."""
+FEW = 48
+"""Events for which columns cost more than they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,18 @@ class Renderer:
     def __init__(self, block: Schema, names: Sequence[str]) -> None:
         """`names` of a worker's blocks, in the order of its records."""
         self._decoder = Decoder(block)
+        self._reader = JsonReader(block)
+        first, node = block.root.children[0]
+        if (first, node.kind) != ("decision_id", "string"):
+            raise ContractError(f"{block.full_name} does not begin with its decision_id")
         self.names = tuple(names)
 
     def decided(self, records: Sequence[tuple[bytes, ...]]) -> list[Decided]:
         """An answer for each event's records."""
         if not records:
             return []
+        if len(records) < FEW:
+            return [self._few(each) for each in records]
         tables = [
             self._table([each[place] for each in records]) for place in range(len(self.names))
         ]
@@ -53,14 +62,18 @@ class Renderer:
         ]
 
     def ids(self, records: Sequence[bytes]) -> list[str]:
-        """Decision ids of log records."""
-        found: list[str] = self._table(records).column("decision_id").to_pylist()
-        return found
+        """Decision ids of log records, the first thing in each; empty where that is none."""
+        return [_id(record) for record in records]
 
     def read(self, record: bytes) -> dict[str, Any]:
         """One record's block."""
-        found: dict[str, Any] = json.loads(_lines(self._table([record]))[0])
-        return found
+        return self._reader.read(record, PREFIX)
+
+    def _few(self, records: tuple[bytes, ...]) -> Decided:
+        blocks = [self._reader.read(record, PREFIX) for record in records]
+        cause = blocks[0]["fallback_reason"]
+        shown = tuple(json.dumps(block, separators=(",", ":")) for block in blocks)
+        return Decided(records, shown, cause if cause in WITHOUT_MODEL else None)
 
     def _table(self, records: Sequence[bytes]) -> pa.RecordBatch:
         decoded = self._decoder.decode([record[PREFIX:] for record in records])
@@ -68,6 +81,14 @@ class Renderer:
             why = next(iter(decoded.rejections.values()))
             raise Halt(f"a decision record that cannot be read: {why}")
         return decoded.table
+
+
+def _id(record: bytes) -> str:
+    try:
+        return read_text(record, PREFIX)[0]
+    except (IndexError, UnicodeDecodeError):
+        # Whatever somebody else wrote there.
+        return ""
 
 
 def _lines(table: pa.RecordBatch) -> list[str]:

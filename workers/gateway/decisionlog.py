@@ -254,6 +254,8 @@ class DecisionLog:
         except SpillFull as full:
             self._tell(_all_failed, taken, str(full))
         else:
+            if not self.spilled:
+                self._say(GatewayEvent.SPILLED, first=len(taken))
             self.spilled += sum(len(entry.records) for entry in taken)
             self._tell(_all_done, taken)
 

@@ -191,7 +191,9 @@ class Keys:
     # In the loop's.
 
     def _tell(self, why: str | None) -> None:
-        if why is not None:
+        if why is None:
+            self._say(GatewayEvent.KEYS_UP)
+        else:
             self._say(GatewayEvent.KEYS_DOWN, why=why)
 
     def _taken(self, found: list[Read]) -> None:

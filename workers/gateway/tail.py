@@ -118,8 +118,14 @@ class Tail:
                 self._say(error.str())
         if found:
             self._say(None)
-            self._take(found)
+            self._hand_over(found)
         self._look_caught_up()
+
+    def _hand_over(self, found: list[Read]) -> None:
+        try:
+            self._take(found)
+        except Exception as error:  # noqa: BLE001  a dead thread would follow nothing any more
+            self._say(f"unexpected {type(error).__name__}")
 
     def _look_caught_up(self) -> None:
         if not self._ends:
