@@ -27,7 +27,7 @@ demo-kafka: $(STAMP)
 	@$(VENV)/bin/workers demo --broker kafka
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered
+	$(VENV)/bin/python -m pytest -n $(or $(JOBS),2) --dist loadgroup --cov --cov-report=term:skip-covered
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
@@ -35,8 +35,9 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+# make bench PARTS=lifecycle: those parts alone.
 bench: $(STAMP)
-	$(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks $(if $(PARTS),--parts $(PARTS))
 
 # Faults at random on three brokers: make chaos SECONDS=60 SEED=7
 chaos: $(STAMP)

@@ -1,25 +1,25 @@
-"""`make bench`: every subject one after the other on one real broker; writes docs/benchmarks.md."""
+"""`make bench`: measured on one real broker, part by part, and written into docs/benchmarks.md.
+
+`python -m benchmarks --parts lifecycle` measures what concerns the life of a model alone.
+"""
 
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from benchmarks import swaps
+from benchmarks import large, reasons, replicas, safety, shadow, swaps, versions
+from benchmarks.document import written
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
-from benchmarks.safety import safety
-from benchmarks.safety import table as safety_table
-from benchmarks.shadow import in_batches, shadow
-from benchmarks.shadow import table as shadow_table
 from benchmarks.stages import stages
-from benchmarks.versions import table, versions
 from workers.testing import RealKafka, real_kafka
 
 RATES = (1_000, 5_000, 20_000)
@@ -27,46 +27,132 @@ ROUNDS = 3
 DELIVERIES = ("at_least_once", "exactly_once")
 
 
+@dataclass
+class Ground:
+    """What parts are measured on."""
+
+    kafka: RealKafka
+    folder: Path
+    only: str
+    turns: int
+
+    @cached_property
+    def values(self) -> list[bytes]:
+        """Every event of 2013, framed."""
+        return framed_flights()
+
+    @cached_property
+    def source(self) -> str:
+        """A topic with as many events as the fast ones are measured with."""
+        say("filling the input topic")
+        self.kafka.create_topic("flights", PARTITIONS)
+        fill(self.kafka.bootstrap_servers, "flights", self.values, FAST)
+        return "flights"
+
+
+def _throughput(ground: Ground) -> list[str]:
+    subjects = [make(d) for d in DELIVERIES for make in (echo, worker)] + peers()
+    subjects = [subject for subject in subjects if ground.only in subject.name]
+    return side_by_side([f for s in subjects if (f := throughput(s, ground.kafka, ground.source))])
+
+
+def _latency(ground: Ground) -> list[str]:
+    kafka = ground.kafka
+    return delays({d: [percentiles(worker(d), kafka, rate) for rate in RATES] for d in DELIVERIES})
+
+
+def _stages(ground: Ground) -> list[str]:
+    return where_it_goes(stages(ground.kafka, ground.source))
+
+
+def _versions(ground: Ground) -> list[str]:
+    return versions.table(versions.versions(ground.kafka, ground.values, ground.folder))
+
+
+def _swaps(ground: Ground) -> list[str]:
+    return swaps.table(swaps.swaps(ground.kafka, ground.values, ground.folder))
+
+
+def _replicas(ground: Ground) -> list[str]:
+    return replicas.table(replicas.replicas(ground.kafka, ground.folder))
+
+
+def _shadow(ground: Ground) -> list[str]:
+    found = shadow.shadow(ground.kafka, ground.values, ground.folder, ground.turns)
+    return shadow.table(found, ground.turns)
+
+
+def _reasons(ground: Ground) -> list[str]:
+    return reasons.table(reasons.reasons(ground.values))
+
+
+def _large(ground: Ground) -> list[str]:
+    return large.table(large.large(ground.kafka, ground.source, ground.folder))
+
+
+def _safety(ground: Ground) -> list[str]:
+    return safety.table(safety.safety(ground.values, ground.folder))
+
+
+PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
+    "throughput": (_throughput, "Side by side"),
+    "latency": (_latency, "Event to enriched"),
+    "stages": (_stages, "Where the time goes"),
+    "versions": (_versions, "Several input versions"),
+    "swaps": (_swaps, "Switching models"),
+    "replicas": (_replicas, "From a command"),
+    "shadow": (_shadow, "A challenger"),
+    "reasons": (_reasons, "Reasons"),
+    "large": (_large, "Larger models"),
+    "safety": (_safety, "The safety net"),
+}
+"""How each is measured, and how its heading begins; in the order of the document."""
+LIFECYCLE = ("swaps", "replicas", "shadow", "reasons", "large")
+
+
 def main() -> None:
-    """Run, print, write."""
+    """Run, print, write after each part: what was measured stays if a later part fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
-    parser.add_argument("--only", help="measure subjects whose name holds this")
+    parser.add_argument("--parts", type=_parts, default=tuple(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--only", default="", help="of throughput: subjects whose name holds this")
+    parser.add_argument("--turns", type=int, default=shadow.TURNS, help="of shadow, at a rate")
     options = parser.parse_args()
-    subjects = [make(d) for d in DELIVERIES for make in (echo, worker)] + peers()
-    if options.only:
-        subjects = [subject for subject in subjects if options.only in subject.name]
-    with real_kafka() as kafka:
-        say("filling the input topic")
-        kafka.create_topic("flights", PARTITIONS)
-        values = framed_flights()
-        fill(kafka.bootstrap_servers, "flights", values, FAST)
-        figures = [best for subject in subjects if (best := throughput(subject, kafka))]
-        delays = {d: [percentiles(worker(d), kafka, rate) for rate in RATES] for d in DELIVERIES}
-        say("stages")
-        spent = stages(kafka, "flights")
-        say("several versions at once")
-        with tempfile.TemporaryDirectory() as folder:
-            mixed = table(versions(kafka, values, Path(folder)))
-        say("switching models")
-        with tempfile.TemporaryDirectory() as folder:
-            mixed += swaps.table(swaps.swaps(kafka, Path(folder)))
-        say("a challenger beside the champion")
-        with tempfile.TemporaryDirectory() as folder:
-            beside = shadow(kafka, Path(folder))
-        mixed += shadow_table(beside, in_batches(kafka, values), spent["predict"])
-        say("the safety net")
-        with tempfile.TemporaryDirectory() as folder:
-            mixed += safety_table(safety(values, Path(folder)))
-    options.out.write_text(document(figures, delays, spent, mixed))
-    say(f"wrote {options.out}")
+    failed = []
+    with real_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
+        ground = Ground(kafka, Path(folder), options.only, options.turns)
+        for name in options.parts:
+            ground.folder = Path(folder) / name
+            ground.folder.mkdir()
+            began = time.monotonic()
+            say(f"{name} …")
+            try:
+                lines = PARTS[name][0](ground)
+            except Exception as error:  # noqa: BLE001  hours of measuring must not end with one part
+                failed.append(name)
+                say(f"{name} failed: {type(error).__name__}: {error}")
+                continue
+            before = options.out.read_text() if options.out.exists() else ""
+            options.out.write_text(written(before, [lines], [words for _, words in PARTS.values()]))
+            say(f"{name}: {time.monotonic() - began:.0f} s, in {options.out}")
+            say("\n".join(lines))
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
-def throughput(subject: Subject, kafka: RealKafka) -> Figures | None:
+def _parts(text: str) -> tuple[str, ...]:
+    named = [part for word in text.split(",") for part in
+             (LIFECYCLE if word == "lifecycle" else (word,))]  # fmt: skip
+    for name in named:
+        if name not in PARTS:
+            raise argparse.ArgumentTypeError(f"no part {name}; lifecycle is {','.join(LIFECYCLE)}")
+    return tuple(named)
+
+
+def throughput(subject: Subject, kafka: RealKafka, source: str) -> Figures | None:
     """The best of three runs: on a shared machine noise only ever takes away."""
     rounds = ROUNDS if subject.events == FAST else 1
     try:
-        runs = [measure(subject, kafka, "flights") for _ in range(rounds)]
+        runs = [measure(subject, kafka, source) for _ in range(rounds)]
     except TimeoutError as error:
         say(f"{subject.name}: {error}")
         return None
@@ -83,23 +169,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def document(
-    figures: list[Figures],
-    delays: dict[str, list[tuple[float, float]]],
-    spent: dict[str, float],
-    more: list[str],
-) -> str:
-    """docs/benchmarks.md."""
+def side_by_side(figures: list[Figures]) -> list[str]:
+    """Markdown."""
     by_name = {(f.name, f.guarantee): f for f in figures}
     lines = [
-        "# Benchmarks",
         "",
-        "Written by `make bench`: every subject one after the other, on one Apache Kafka broker on "
-        "the same machine, same events, same model, same job. Best of three runs each (the slow "
-        "ones run once), measured from a third of the events on, so starts and JIT warm-up are "
-        "outside. CPU is the process's own; the broker shares the machine.",
+        "## Side by side",
         "",
-        machine(),
+        "Every subject one after the other. Best of three runs each (the slow ones run once), "
+        "measured from a third of the events on, so starts and JIT warm-up are outside.",
         "",
         "| subject | guarantee | events/s | CPU µs/event | peak RSS MB | of echo |",
         "|---|---|---|---|---|---|",
@@ -111,22 +189,30 @@ def document(
             f"| {f.name} | {f.guarantee.replace('_', ' ')} | {f.rate:,.0f} | {f.cpu:.1f} | "
             f"{f.memory:.0f} | {share} |"
         )
-    lines += [
+    return lines
+
+
+def delays(found: dict[str, list[tuple[float, float]]]) -> list[str]:
+    """Markdown."""
+    lines = [
         "",
         "## Event to enriched",
         "",
         "Milliseconds at a fixed rate, from the instant an "
         "event was due until a read-committed reader had its result: p50 / p99.",
         "",
-    ]
-    lines += [
         "| guarantee | " + " | ".join(f"{rate:,}/s" for rate in RATES) + " |",
         "|---" * (len(RATES) + 1) + "|",
     ]
-    for delivery, found in delays.items():
-        cells = " | ".join(f"{p50:.0f} / {p99:.0f}" for p50, p99 in found)
+    for delivery, each in found.items():
+        cells = " | ".join(f"{p50:.0f} / {p99:.0f}" for p50, p99 in each)
         lines.append(f"| {delivery.replace('_', ' ')} | {cells} |")
-    lines += [
+    return lines
+
+
+def where_it_goes(spent: dict[str, float]) -> list[str]:
+    """Markdown."""
+    lines = [
         "",
         "## Where the time goes",
         "",
@@ -137,26 +223,7 @@ def document(
         "| stage | µs/event |",
         "|---|---|",
     ]
-    lines += [f"| {stage} | {cost:.2f} |" for stage, cost in spent.items()]
-    return "\n".join([*lines, *more]) + "\n"
-
-
-def machine() -> str:
-    """What it ran on."""
-    cpu = next(
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
-    cores = subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout.strip()
-    packages = ", ".join(
-        f"{name} {version(name)}"
-        for name in ("confluent-kafka", "lightgbm", "pyruhvro", "polars", "pyarrow", "fastavro")
-    )
-    return (
-        f"Machine: {cores} cores of {cpu}, shared; {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, Apache Kafka 4.1.1. {packages}."
-    )
+    return lines + [f"| {stage} | {cost:.2f} |" for stage, cost in spent.items()]
 
 
 if __name__ == "__main__":

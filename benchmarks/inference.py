@@ -17,21 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 
+from benchmarks.bundles import large_booster
 from benchmarks.environments import BUILD, python_of
 from benchmarks.rig import ROOT, framed_flights
 from examples.flights.events import full_year
-from examples.flights.train import (
-    JANUARY,
-    JANUARY_2014,
-    JULY,
-    PARAMETERS,
-    features_of,
-    label,
-    window,
-)
+from examples.flights.train import JANUARY_2014, JULY, features_of, window
 from workers.contracts.directory import read_directory
 from workers.enrich.batch import Batch
 from workers.models.bundle import Bundle, read_bundle
@@ -121,20 +113,13 @@ def _models() -> tuple[dict[str, Path], Path]:
     BUILD.mkdir(parents=True, exist_ok=True)
     schema = read_directory(ROOT / "schemas").catalogue.versions("flights-value")[1].schema
     year = full_year()
-    large, rows = BUILD / "500x63.txt", BUILD / "rows.npy"
+    rows = BUILD / "rows.npy"
     np.save(rows, features_of(window(year, JULY, JANUARY_2014), schema).matrix)
-    learned = window(year, JANUARY, JULY)
-    table = features_of(learned, schema)
-    data = lightgbm.Dataset(
-        table.matrix,
-        label(learned),
-        feature_name=list(table.names),
-        categorical_feature=["carrier", "origin"],
-    )
-    booster = lightgbm.train({**PARAMETERS, "num_leaves": 63}, data, num_boost_round=500)
-    booster.save_model(str(large))
     small = ROOT / "models" / "flight-delay" / "1" / "model.txt"
-    return {"100 trees of 31 leaves, the demo's": small, "500 trees of 63 leaves": large}, rows
+    return {
+        "100 trees of 31 leaves, the demo's": small,
+        "500 trees of 63 leaves": large_booster(),
+    }, rows
 
 
 def _measure(model: Path, rows: Path) -> list[Runner]:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,23 @@ def pace(servers: str, topic: str, rate: int) -> None:
 Waits = np.ndarray[Any, np.dtype[np.float64]]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Events in the order they were read: when each was due, milliseconds until it was read, and
+    key and value.
+    """
+
+    stamps: Waits
+    waits: Waits
+    events: list[tuple[bytes, bytes]]
+
+    @property
+    def settled(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Those after the first seconds."""
+        found: np.ndarray[Any, np.dtype[np.bool_]] = self.stamps >= self.stamps.min() + SETTLE_MS
+        return found
+
+
 def percentiles(subject: Subject, kafka: RealKafka, rate: int) -> tuple[float, float]:
     """p50 and p99 in ms at `rate` events a second, without the first seconds.
 
@@ -57,6 +75,19 @@ def delays(
     """Milliseconds of every event at `rate` events a second, without those of the first seconds.
 
     `during` runs in a thread of its own while they are sent.
+
+    Raises:
+        TimeoutError: not everything came out.
+    """
+    seen = observed(subject, kafka, rate, during)
+    late: Waits = seen.waits[seen.settled]
+    return late
+
+
+def observed(
+    subject: Subject, kafka: RealKafka, rate: int, during: Callable[[], None] = lambda: None
+) -> Seen:
+    """Every event that came out, in the order it was read, as `delays` has them.
 
     Raises:
         TimeoutError: not everything came out.
@@ -87,17 +118,15 @@ def delays(
         sender.wait()
         reader.close()
     kafka.delete_topic(source)
-    stamps, waits = found[:, 0], found[:, 1]
-    late: Waits = waits[stamps >= stamps.min() + SETTLE_MS]
-    return late
+    return found
 
 
 def _arguments(kafka: RealKafka, source: str, rate: int) -> str:
     return repr((kafka.bootstrap_servers, source, rate))
 
 
-def _read(reader: Consumer, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    found = np.empty((count, 2))
+def _read(reader: Consumer, count: int) -> Seen:
+    found, events = np.empty((count, 2)), list[tuple[bytes, bytes]]()
     number, deadline = 0, time.monotonic() + 120
     while number < count:
         message: Any = reader.poll(0.5)
@@ -109,5 +138,6 @@ def _read(reader: Consumer, count: int) -> np.ndarray[Any, np.dtype[np.float64]]
             continue
         stamp = message.timestamp()[1]
         found[number] = stamp, time.time() * 1000 - stamp
+        events.append((message.key(), message.value()))
         number += 1
-    return found
+    return Seen(found[:, 0], found[:, 1], events)

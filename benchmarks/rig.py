@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
@@ -57,6 +58,7 @@ class Figures:
     memory: float
 
 
+@cache
 def framed_flights() -> list[bytes]:
     """Every event of 2013, framed."""
     schema = read_directory(ROOT / "schemas").catalogue.versions("flights-value")[1].schema

@@ -19,6 +19,9 @@ from workers.topology import Delivery, Topology, load
 from workers.wiring import build_enricher, pick
 
 ROOT = Path(__file__).parents[1]
+# How long an example takes is the machine's business.
+settings.register_profile("plain", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("plain")
 settings.register_profile(
     "long",
     max_examples=5000,
@@ -28,6 +31,22 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, a file's tests stay together, and one process has the cluster of three brokers."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        group = "three brokers" if "brokers" in names else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What processes note of a worker is no user's, and no other test process's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

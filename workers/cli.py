@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from workers import __version__
-from workers.commands import contracts, dlq, models
+from workers.commands import contracts, dlq, models, offsets, operate
+from workers.commands.doctor import doctor
 from workers.commands.drill import drill
 from workers.commands.gateway import app as gateway_app
 from workers.commands.gateway import serve
@@ -44,8 +45,18 @@ app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(gateway_app, name="gateway")
 app.command(epilog="Example: workers serve --topology topology.yaml")(serve)
+app.add_typer(offsets.app, name="offsets")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
+app.command(epilog="Example: workers doctor flight-delays --output json")(doctor)
 app.command(epilog="Example: workers drill all --output json")(drill)
+app.command(epilog="Example: workers status --output json")(operate.status)
+app.command(epilog="Example: workers lag flight-delays --watch 5")(operate.lag)
+app.command(epilog="Example: workers pause flight-delays --partitions 0,3-5 --why 'incident 7'")(
+    operate.pause
+)
+app.command(epilog="Example: workers resume flight-delays --why 'incident 7 is over'")(
+    operate.resume
+)
 app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)
 app.command("apply", epilog="Example: workers apply flight-delays --yes")(apply_plan)
 

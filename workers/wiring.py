@@ -44,18 +44,23 @@ from workers.operate.look import connect
 from workers.stream.breaker import Breaker
 from workers.stream.clients import (
     Config,
+    common,
     comparison_config,
     consumer_config,
     instance_name,
     producer_config,
     range_config,
+    tail_config,
 )
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
-from workers.stream.journal import ClientLog, Journal
+from workers.stream.ends import Ends
+from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.loop import Loop
+from workers.stream.openletters import OpenLettersState
 from workers.stream.outgoing import Outgoing
+from workers.stream.pausing import Pauses
 from workers.stream.publish import (
     AcknowledgedPublisher,
     Failpoint,
@@ -64,13 +69,17 @@ from workers.stream.publish import (
     nowhere,
 )
 from workers.stream.ranges import RangeReader
+from workers.stream.reporting import Parts, Reporter, first_snapshot
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
+from workers.stream.sequence import KeyOrder
 from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
+from workers.stream.snapshot import Board, ModelView
 from workers.stream.source import Source
+from workers.stream.tail import Tail
 from workers.topology import (
     Backend,
     Broker,
@@ -78,6 +87,7 @@ from workers.topology import (
     ModelRef,
     Partitioning,
     Retries,
+    Sequencing,
     Topology,
     Worker,
     user_folder,
@@ -219,8 +229,10 @@ def proven(
     return bundle, found
 
 
-def prove(topology: Topology, name: str, version: str) -> None:
+def prove(topology: Topology, name: str, version: str) -> Model:
     """Hold a version to every worker that serves the model by an alias, as those will.
+
+    The model as the last of them loads it.
 
     Raises:
         ContractError: a contract is missing or does not fit.
@@ -233,6 +245,7 @@ def prove(topology: Topology, name: str, version: str) -> None:
     }
     if not any(served.values()):
         raise ModelError(f"no worker of the topology serves model {name}")
+    checked = list[Model]()
     for worker in (topology.workers[worker] for worker, blocks in served.items() if blocks):
         resolver = contracts_of(topology, worker)
         resolver.close()
@@ -242,6 +255,8 @@ def prove(topology: Topology, name: str, version: str) -> None:
             for ref in refs.values()
         ]
         Enricher(policy_of(worker), contracts, *models)
+        checked += [model for model in models if model.manifest.name == name]
+    return checked[-1]
 
 
 def policy_of(worker: Worker) -> Policy:
@@ -331,6 +346,7 @@ class Running:
 
     loop: Loop
     journal: Journal
+    board: Board
     shadow: Shadowing | None = None
 
 
@@ -344,11 +360,13 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     at: Failpoint = nowhere,
     watchdog: Watchdog | None = None,
     challenger: Sequence[str] = COMMAND,
+    board: Board | None = None,
 ) -> Running:
     """The loop of one process; nothing connects before it runs.
 
     `challenger` starts the process of the worker's shadow, where it has one. With `watchdog` the
     process is the worker's own: what it does is noted, so that a record which ends it is found.
+    `board` is where it reports; by default one of its own.
 
     Raises:
         Halt: a client refuses its configuration.
@@ -385,21 +403,89 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         journal=journal,
         command=challenger,
     )
+    schemas = Schemas(resolver, enricher.rebind, source, journal)
+    board = board or board_of(worker, slot, clock)
+    model_slot = Slot(followers, enricher.serve, journal)
+    pauses = Pauses(lambda: model_slot.pause, source, journal)
+    asking = {
+        **common(topology.broker, f"{worker.name}.{instance}.ends"),
+        "logger": ClientLog(journal, clock),
+    }
+    ends = Ends(asking, worker.input.topic)
     loop = Loop(
         worker=worker,
         source=source,
         publisher=_publisher(topology, worker, slot, clock, journal, at),
         enrich=enrich if watchdog is None else guarded(watchdog),
-        schemas=Schemas(resolver, enricher.rebind, source, journal),
+        schemas=schemas,
         breaker=Breaker(worker.breaker, source, clock, journal),
-        slot=Slot(followers, enricher.serve, journal),
+        slot=model_slot,
+        pauses=pauses,
         outgoing=Outgoing(worker, origin),
         shadow=shadow,
+        order=_order(topology, worker, slot, source, clock, journal),
         clock=clock,
         journal=journal,
+        reporter=Reporter(
+            board,
+            source.lag,
+            Parts(
+                assigned=lambda: source.assigned,
+                ends=lambda: {**source.ends(), **ends.of(frozenset(source.stopped))},
+                pauses=lambda: {**pauses.of(source.assigned), **source.pauses},
+                counts=journal.totals,
+                models=lambda: _model_views(worker, enricher),
+                contracts=lambda: schemas.known,
+                paused=lambda: pauses.why,
+                close=ends.close,
+                failed=lambda error: journal.error(Event.SNAPSHOT_FAILED, why=type(error).__name__),
+            ),
+            clock,
+        ),
         at=at,
     )
-    return Running(loop, journal, shadow)
+    return Running(loop, journal, board, shadow)
+
+
+def board_of(worker: Worker, slot: int, clock: Clock) -> Board:
+    """Where a process of a worker reports, before it does anything."""
+    instance = f"{instance_name(worker)}.{slot}"
+    return Board(first_snapshot(clock, build=__version__, worker=worker.name, instance=instance))
+
+
+def _model_views(worker: Worker, enricher: Enricher) -> tuple[ModelView, ...]:
+    return tuple(
+        ModelView(
+            block=block,
+            name=ref.name,
+            version=serving.model.manifest.version,
+            alias=None if ref.version is not None else ref.alias,
+            bypassed=serving.bypass,
+            backend="compiled" if serving.model.compiled else "lightgbm",
+            canary=None if serving.canary is None else serving.canary.model.manifest.version,
+        )
+        for (block, ref), serving in zip(models_of(worker).items(), enricher.servings, strict=True)
+    )
+
+
+def _order(
+    topology: Topology, worker: Worker, slot: int, source: Source, clock: Clock, journal: Journal
+) -> KeyOrder | None:
+    """What keeps the order of keys, where the worker is to."""
+    ledger = worker.dead_letter.ledger
+    if worker.sequence is Sequencing.NONE or ledger is None:
+        return None
+    log = {"logger": ClientLog(journal, clock)}
+    try:
+        reader, asker = (
+            Consumer({**tail_config(topology.broker, worker, slot, level), **log})
+            for level in ("read_committed", "read_uncommitted")
+        )
+    except KafkaException as error:
+        raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
+    letters = OpenLettersState(worker.known_as, worker.input.topic)
+    tail = Tail(reader, asker, (worker.dead_letter.topic, ledger.topic))
+    return KeyOrder(tail, letters, ledger.topic, source, clock)
 
 
 def _origin(worker: Worker, instance: str) -> Origin:
@@ -485,6 +571,7 @@ def follower_of(
         load=lambda version: load_model(store, worker, ref, resolver.catalogue, version),
         poll=ref.poll,
         note=slot_noted(journal),
+        worker=worker.name,
     )
 
 

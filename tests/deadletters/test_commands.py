@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.traffic import good, ids
 from workers.cli import app
 from workers.contracts.catalogue import Catalogue
-from workers.contracts.framing import frame
+from workers.contracts.framing import Header, frame
 from workers.testing import Driver, EmbeddedBroker, Reader, RealKafka, Sent, produce
 from workers.topology import Topology, Worker, load
 from workers.wiring import build_enricher, pick, topics_of
@@ -285,6 +285,27 @@ def test_forged_letters_are_not_replayed(rig: Rig, flights: list[bytes]) -> None
     assert "0 replayed; 0 fail still" in said.stdout, said.output
     assert "2 left out: not this worker's" in said.stdout
     assert "1 left out: of another input topic" in said.stdout
+
+
+def test_what_ended_a_process_is_replayed_only_by_its_name(rig: Rig, flights: list[bytes]) -> None:
+    """It would end the replay too: whoever asks for it knows."""
+    headers = {
+        "__connect.errors.topic": rig.worker.input.topic,
+        "__connect.errors.partition": "0",
+        "__connect.errors.offset": "5",
+        "__workers.worker": rig.worker.name,
+        "__workers.verdict": "crash",
+        "__workers.code": "process_ended",
+    }
+    said: list[Header] = [(name, text.encode()) for name, text in headers.items()]
+    letter = Sent(frame(1) + flights[0], b"k", said)
+    produce(rig.servers, rig.worker.dead_letter.topic, [letter])
+
+    every = rig.dlq("replay", "--why", "all of them")
+    named = rig.dlq("replay", "--why", "that one", "--verdict", "crash")
+
+    assert "1 left out: it ended a process" in every.stdout, every.output
+    assert "1 would pass" in named.stdout, named.output
 
 
 def test_a_probe_says_each_stage(rig: Rig, flights: list[bytes], contracts: Catalogue) -> None:

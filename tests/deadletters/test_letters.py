@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.stream.test_deadletters import headers, origin
 from workers.contracts.framing import Header
 from workers.contracts.schema import parse
-from workers.deadletters.ledger import Done, LedgerState, entry
-from workers.deadletters.letters import Letter, Wanted, letters_of
 from workers.deadletters.masking import HIDDEN, decoded, sensitive_fields, shown
 from workers.enrich.batch import Batch, Rejection
 from workers.errors import Code, Reject
 from workers.stream.deadletters import CONNECT, OURS, dead_letter
+from workers.stream.ledger import Done, LedgerState, entry
+from workers.stream.letters import Letter, Wanted, letters_of
 
 NOW = 1_700_000_000_000
 
@@ -97,7 +97,13 @@ def test_filters_take_what_is_meant() -> None:
 
     for wanted in (
         Wanted(),
-        Wanted(verdicts=["decode"], codes=["malformed"], schema_id=12, model_version="2"),
+        Wanted(
+            verdicts=["decode"],
+            codes=["malformed"],
+            schema_id=12,
+            model="m" * 64,
+            model_version="2",
+        ),
         Wanted(key=b"k", origin_partition=3, places=frozenset({"0:5"}), since=at),
     ):
         assert wanted.takes(found)
@@ -105,6 +111,7 @@ def test_filters_take_what_is_meant() -> None:
         Wanted(verdicts=["model"]),
         Wanted(codes=["unframed"]),
         Wanted(schema_id=13),
+        Wanted(model="another"),
         Wanted(model_version="1"),
         Wanted(key=b""),
         Wanted(origin_partition=0),

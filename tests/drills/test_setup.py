@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 from workers.drills import poison
 from workers.drills.setup import INSTANCE, prepare, write_topology
 from workers.errors import ContractError, TopologyError
-from workers.topology import load
+from workers.topology import Sequencing, load
 from workers.wiring import topics_of
 
 RICH = """
@@ -27,7 +27,7 @@ workers:
   mine:
     input: {topic: flights}
     output: {topic: flights.enriched, max_message_bytes: 5000}
-    dead_letter: {topic: flights.dlq, encryption: {key_file: key}}
+    dead_letter: {topic: flights.dlq, encryption: {key_file: key}, ledger: {topic: done}}
     shadow: {topic: flights.comparisons}
     model: {name: flight-delay, alias: champion, poll: 3s}
     rules: {before: [{name: far, when: distance > 9000, decision: review}]}
@@ -74,6 +74,7 @@ def test_their_settings_and_none_of_their_places(theirs: Path, tmp_path: Path) -
     assert "hidden" not in text
     assert (made.models.directory, made.state) == (folder / "models", folder / "state.x")
     assert worker.dead_letter.encryption is None
+    assert worker.dead_letter.ledger is None
     assert worker.shadow is None
     assert (worker.model.version, worker.instance) == ("2", "a")
     assert (worker.delivery.value, worker.first_start.value) == ("at_least_once", "earliest")
@@ -82,6 +83,19 @@ def test_their_settings_and_none_of_their_places(theirs: Path, tmp_path: Path) -
     assert [rule.name for rule in worker.rules.before] == ["far"]
     assert worker.retries.tries == 1
     assert worker.latency is not None
+
+
+def test_a_drill_parks_nothing(theirs: Path, tmp_path: Path) -> None:
+    """Its bad records would take good ones of their keys along, as declared."""
+    later = "retries: {tries: 1, topics: [{topic: flights.later, delay: 5s}]}"
+    theirs.write_text(RICH.replace(later, "sequence: key"))
+    folder = tmp_path / "drill"
+    folder.mkdir()
+
+    setup = prepare(theirs, "mine", folder)
+    file = write_topology(setup, folder / "t.yaml", servers="127.0.0.1:1", tag="x", changes={})
+
+    assert load(file, {INSTANCE: "a"}).workers["mine"].sequence is Sequencing.NONE
 
 
 def test_events_are_those_that_the_worker_enriches(theirs: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from examples.flights.encode import encode
 from examples.flights.events import shipped_month
 from tests.conftest import ROOT
-from tests.faults.rig import PAUSE, Scene, Zygote, topology_file, zygotes
+from tests.faults.rig import PAUSE, SESSION_SECONDS, Scene, Zygote, topology_file, zygotes
 from workers.contracts.directory import read_directory
 from workers.testing.cluster import Broker, Cluster
 from workers.testing.proxy import CLEAR, END_TXN, Weather
@@ -77,7 +77,7 @@ class Chaos:
 
     def _stop_worker(self) -> None:
         with self._worker().stopped():
-            self._wait(7, 9)
+            self._wait(1.5 * SESSION_SECONDS, 3 * SESSION_SECONDS)
 
     def _restart_worker(self) -> None:
         worker = self._worker()

@@ -37,6 +37,7 @@ FAILPOINTS = ("polled", "begun", "half", "offsets", "committing", "committed")
 MAX_RECORDS = 200
 LIFE_SECONDS = 25.0
 PARTITIONS = 3
+SESSION_SECONDS = 3
 PAUSE = threading.Event()
 FAST: dict[str, Any] = {
     "transaction_timeout": 4.0,
@@ -53,7 +54,7 @@ FAST_CLIENT: dict[str, str | int | bool] = {
 
 def topology_file(folder: Path, servers: str, worker: Worker, *, static: bool) -> Path:
     """The worker as an operator would write it down."""
-    timeout = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
+    timeout = {"session.timeout.ms": 1000 * SESSION_SECONDS, "heartbeat.interval.ms": 500}
     if worker.protocol is Protocol.CONSUMER:
         timeout = {}
     text = f"""
@@ -154,7 +155,7 @@ class Zygote:
         """A life that ends by SIGKILL at a failpoint, or at a random instant."""
         if failpoint == "random":
             self.begin()
-            self._over.wait(chance.uniform(0.5, 4.0))
+            self._over.wait(chance.uniform(0.2, 2.5))
         else:
             self.begin(failpoint, chance.randint(1, 4))
             self._over.wait(LIFE_SECONDS)
@@ -207,13 +208,18 @@ class Flow:
         """What was written so far; to be asked after `stop`."""
         return Expected(self.sent, self.pills)
 
+    @staticmethod
+    def key(place: int) -> int:
+        """Which of thirty keys a record has."""
+        return place % 30
+
     def _run(self) -> None:
         pill = broken(self._flights[0])[6]
         for start in itertools.cycle(range(0, len(self._flights), 20)):
             if self._stop.is_set():
                 return
             for number, record in enumerate(good(self._flights[start : start + 20])):
-                place, key = b"%d" % self.sent, b"key-%d" % (self.sent % 30)
+                place, key = b"%d" % self.sent, b"key-%d" % self.key(self.sent)
                 value = pill.value if (start + number) % 97 == 0 else record.value
                 self._sender.send(self._topic, Sent(value, key, [("place", place)]))
                 if value == pill.value:

@@ -4,7 +4,8 @@
 `FAILPOINT COUNT` ends the process with SIGKILL the COUNT-th time the path comes by FAILPOINT;
 `- 0` runs until killed or until SIGTERM. It answers `born PID`, then `dead STATUS`.
 
-Nothing that starts a thread (Kafka clients, polars, Arrow) runs before the fork.
+Nothing that starts a thread (Kafka clients, polars, Arrow) runs before the fork. The bundle is
+proven once before the first life, in a process of its own as ever, and not again in each.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import signal
 import sys
 from pathlib import Path
 
+from workers import wiring
+from workers.contracts.directory import read_directory
+from workers.models.bundle import read_bundle
+from workers.models.verify import verify
 from workers.stream.logs import configure_logging
 from workers.topology import Topology, Worker, load
 from workers.wiring import build_enricher, build_loop, pick
@@ -23,6 +28,7 @@ def main(topology: Path, instance: str) -> None:
     """Serve lives until standard input ends."""
     loaded = load(topology)
     worker = pick(loaded, None).model_copy(update={"instance": instance})
+    prove(loaded, worker)
     for line in sys.stdin:
         name, count = line.split()
         pid = os.fork()
@@ -31,6 +37,19 @@ def main(topology: Path, instance: str) -> None:
         print(f"born {pid}", flush=True)
         _, status = os.waitpid(pid, 0)
         print(f"dead {status}", flush=True)
+
+
+def prove(topology: Topology, worker: Worker) -> None:
+    """As `wiring.proven` does, for every life to come."""
+    contracts, models = topology.contracts.directory, topology.models.directory
+    assert contracts is not None
+    assert models is not None
+    assert worker.model.version is not None
+    bundle = read_bundle(models, worker.model.name, worker.model.version)
+    built = bundle.manifest.contract
+    versions = read_directory(contracts).catalogue.versions(built.subject)
+    verify(bundle, versions[built.version].schema)
+    wiring.verify = lambda *_: None  # type: ignore[attr-defined]
 
 
 def _live(topology: Topology, worker: Worker, name: str, count: int) -> None:

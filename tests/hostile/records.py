@@ -94,7 +94,15 @@ def keys() -> Iterator[tuple[str, bytes | None]]:
     yield "long key", b"k" * 500_000
 
 
-TIMES = {"begin": 1, "a second": 1000, "year 9999": 253_402_300_799_999, "farther": 2**62}
+TIMES = {
+    "none": -1,
+    "before the beginning": -5,
+    "long before": -(2**62),
+    "begin": 1,
+    "a second": 1000,
+    "year 9999": 253_402_300_799_999,
+    "farther": 2**62,
+}
 
 
 def hostile(datum: bytes) -> dict[str, Sent]:

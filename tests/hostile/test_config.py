@@ -78,6 +78,17 @@ REFUSED = {
         worker_line("protocol: consumer\n    consumer: {heartbeat.interval.ms: 6000}"),
         "may not be set with protocol: consumer",
     ),
+    "keys in order and nobody to release them": (
+        worker_line("sequence: key"),
+        "sequence: key needs dead_letter.ledger",
+    ),
+    "keys in order and out of order": (
+        GOOD.replace("topic: dlq}", "topic: dlq, ledger: {topic: ledger}}").replace(
+            "first_start:",
+            "sequence: key\n    retries: {topics: [{topic: r, delay: 1s}]}\n    first_start:",
+        ),
+        "sequence: key keeps the order of a key and retries.topics give it up",
+    ),
     "a secret in a wrong place": (worker_line("nonsense: ${PW}"), "unknown key"),
     "a secret for a number": (worker_line("score_threads: ${PW}"), "workers.w.score_threads"),
     "a secret for a duration": (worker_line("watchdog: ${PW}"), "workers.w.watchdog"),

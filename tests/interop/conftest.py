@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from tests.interop.place import Place, at, newer, registered
 from workers.contracts.catalogue import Catalogue
 from workers.models.bundle import Bundle
 from workers.testing import RealKafka, RealRegistry
+from workers.testing.downloads import COMPLETE, kept
 from workers.topology import Topology
 
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -43,13 +43,12 @@ def java(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """How a Java program of ./java is started; its jars come from Maven once."""
     for tool in ("java", "javac", "mvn"):
         assert shutil.which(tool), f"{tool} is not installed; a JDK 17 and Maven are needed"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    jars = cache / "enrichment-workers" / "interop-avro-1.12.1-kafka-4.1.1"
     here = Path(__file__).parent / "java"
-    if not (jars / ".complete").exists():
-        maven = ["mvn", "-q", "-B", "-f", str(here / "pom.xml"), _PLUGIN]
-        _built([*maven, f"-DoutputDirectory={jars}", "-DincludeScope=runtime"])
-        (jars / ".complete").touch()
+    with kept("interop-avro-1.12.1-kafka-4.1.1") as jars:
+        if not (jars / COMPLETE).exists():
+            maven = ["mvn", "-q", "-B", "-f", str(here / "pom.xml"), _PLUGIN]
+            _built([*maven, f"-DoutputDirectory={jars}", "-DincludeScope=runtime"])
+            (jars / COMPLETE).touch()
     classes = tmp_path_factory.mktemp("classes")
     _built(["javac", "-cp", f"{jars}/*", "-d", str(classes), *map(str, here.glob("*.java"))])
     return ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{classes}:{jars}/*")

@@ -22,9 +22,10 @@ from workers.errors import ModelError
 from workers.models import verify as verification
 from workers.models.booster import Booster
 from workers.models.bundle import Bundle, describe_file, read_bundle
-from workers.models.checks import check_bundle
+from workers.models.checks import check_bundle, check_features
 from workers.models.model import Model
 from workers.models.structure import check_structure
+from workers.models.text import read_text
 from workers.models.verify import verify
 
 NAME = "flight-delay"
@@ -136,6 +137,8 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "no trees": (lambda t: t[: t.index("Tree=0")] + "end of trees\n", "no trees"),
     "a size of a tree": (line("tree_sizes", put(3, "9999999"), -1), "tree 3: it is not as long"),
     "no scores a row": (line("num_tree_per_iteration", put(0, "0"), -1), "num_tree_per_iteration"),
+    "a later format": (line("version", put(0, "v5"), -1), "its format is v5"),
+    "another objective": (line("objective", lambda _: ["regression"], -1), "golden row 0"),
     "three classes": (line("num_class", put(0, "3"), -1), "num_class is 3"),
     "more features than names": (line("max_feature_idx", put(0, "4000"), -1), "max_feature_idx"),
     "a feature renamed": (line("feature_names", put(1, "distanse"), -1), "feature distanse"),
@@ -476,6 +479,21 @@ def test_mutants_are_refused_or_harmless(bundle: Bundle, schema: Schema) -> None
             verify(Bundle(bundle.manifest, text, bundle.golden), schema)
         except ModelError as error:
             assert "flight-delay version 1" in str(error)  # noqa: PT017  either end is right
+
+
+def test_names_of_other_alphabets_are_names(bundle: Bundle, schema: Schema) -> None:
+    """And one with a space is what LightGBM makes of it."""
+    import lightgbm
+
+    matrix = np.random.default_rng(1).normal(size=(500, 2))
+    data = lightgbm.Dataset(matrix, matrix[:, 0] > 0, feature_name=["Größe", "im Flug 飛行"])
+    always = {"objective": "binary", "verbosity": -1, "num_threads": 1}
+    text = lightgbm.train(always, data, 3).model_to_string()
+    check_structure(text)
+
+    assert Booster(text, threads=1).feature_names == ("Größe", "im_Flug_飛行")
+    with pytest.raises(ModelError, match="feature Größe"):
+        check_features(bundle.manifest.features, schema, read_text(text))
 
 
 def test_the_structure_of_other_boosters_is_known(schema: Schema) -> None:

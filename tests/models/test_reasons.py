@@ -16,9 +16,14 @@ from tests.enrich.test_path import POLICY, batch
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import Decoder
 from workers.contracts.framing import frame
+from workers.enrich.batch import NOTHING, Explained
 from workers.enrich.path import Enricher
+from workers.enrich.policy import Effort
 from workers.models.bundle import Bundle, Manifest, Reasons
+from workers.models.costs import cost_of_reasons
 from workers.models.model import Model
+from workers.stream.clock import SystemClock
+from workers.stream.journal import Journal
 
 EVERY = ("on_time", "review", "late")
 WEATHER = {"temperature": "weather", "humidity": "weather", "wind_speed": "weather"}
@@ -97,6 +102,39 @@ def test_the_block_carries_them_and_the_score_is_the_same(
         assert len(reasons) == (3 if after["decision"] == "late" else 0)
         late += after["decision"] == "late"
     assert late > 10
+
+
+def test_what_they_cost_is_told(contracts: Catalogue, bundle: Bundle, flights: list[bytes]) -> None:
+    """Rows and seconds with the outcomes, from there into the worker's progress; by the command."""
+    enricher = Enricher(POLICY, contracts, Model(with_reasons(bundle, decisions=["late"])))
+    values = [frame(1) + datum for datum in flights[:500]]
+    seconds = iter(range(1000))
+
+    found = enricher.enrich(batch(values), Effort(clock=lambda: next(seconds) * 0.25))
+    without = enricher.enrich(batch(values), Effort(reasons=False, clock=lambda: next(seconds)))
+    journal = Journal(SystemClock())
+    journal.committed(without)
+    assert "reasons" not in journal.totals()
+    journal.committed(found)
+    journal.committed(found)
+
+    late = sum(decision == "late" for decision in found.decided.values())
+    assert (found.explained, without.explained) == (Explained(late, 0.25), NOTHING)
+    told = {"rows": 2 * late, "seconds": 0.5, "us_a_row": round(0.25e6 / late, 1)}
+    assert journal.totals()["reasons"] == told
+
+
+def test_the_cost_of_a_reason_is_measured(
+    contracts: Catalogue, bundle: Bundle, flights: list[bytes]
+) -> None:
+    """A prediction takes time, a reason more of it."""
+    model = Model(with_reasons(bundle, rows_per_batch=20))
+    schema = contracts.versions("flights-value")[1].schema
+
+    found = cost_of_reasons(model, Decoder(schema).decode(flights[:50]).table)
+
+    assert 0 < found.prediction < found.reasons
+    assert "µs of CPU a row" in str(found)
 
 
 @pytest.mark.parametrize("wrong", [{"codes": {"nobody": "x"}}, {"decisions": ["nobody"]}])

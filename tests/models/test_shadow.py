@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -264,7 +265,7 @@ def offer(rows: int, keys: list[bytes | None], decided: dict[int, str] | None = 
     """Of rows with these keys, in turn."""
     return Offer(
         champion="1",
-        table=pa.RecordBatch.from_pydict({"x": [0.0] * rows}),
+        table=pa.RecordBatch.from_pydict({"x": [float(row) for row in range(rows)]}),
         scores=np.linspace(0, 1, rows),
         rows=range(rows),
         decided=dict.fromkeys(range(rows), "late") if decided is None else decided,
@@ -272,14 +273,14 @@ def offer(rows: int, keys: list[bytes | None], decided: dict[int, str] | None = 
         keys=[keys[row % len(keys)] for row in range(rows)],
         partitions=[0] * rows,
         offsets=list(range(rows)),
-        timestamps=[(1, 0)] * rows,
+        timestamps=[(1, row) for row in range(rows)],
     )
 
 
 @given(st.binary(max_size=40), st.floats(0.01, 1), st.floats(0.01, 1))
 def test_a_larger_share_has_what_a_smaller_one_has(key: bytes, one: float, other: float) -> None:
     """So a share that grows goes on with the same keys."""
-    assert in_share(key, min(one, other)) <= in_share(key, max(one, other))
+    assert in_share([key], min(one, other)) <= in_share([key], max(one, other))
 
 
 def test_a_key_is_always_in_or_always_out() -> None:
@@ -287,34 +288,50 @@ def test_a_key_is_always_in_or_always_out() -> None:
     names: list[bytes | None] = [b"key-%d" % number for number in range(500)]
     keyed, bare = offer(2000, names), offer(2000, [None])
 
-    chosen, single = (o.sampled(o.published(), 0.2) for o in (keyed, bare))
+    chosen, single = keyed.asked(0.2), bare.asked(0.2)
 
-    by_key = {keyed.keys[place] for place in chosen}
-    assert all((keyed.keys[place] in by_key) == (place in set(chosen)) for place in range(2000))
-    assert 60 < len(by_key) < 140
+    taken = Counter(chosen.keys)
+    assert set(taken.values()) == {4}
+    assert 60 < len(taken) < 140
     assert 300 < len(single) < 500
-    assert keyed.sampled([3, 4], 1.0) == [3, 4]
+    assert len(keyed.asked(1.0)) == 2000
 
 
 def test_what_ended_as_a_dead_letter_is_not_compared() -> None:
     """There is no decision to compare with."""
     found = offer(4, [b"k"], {0: "late", 2: "late"})
 
-    assert (found.size, found.published()) == (2, [0, 2])
-    assert found.ids([2]) == ["w:t:0:2"]
+    asked = found.asked(1.0)
+    assert found.size == len(asked) == 2
+    assert asked.ids.to_pylist() == ["w:t:0:0", "w:t:0:2"]
+    assert asked.scores.tolist() == found.scores[[0, 2]].tolist()
+    assert asked.table.column("x").to_pylist() == [0.0, 2.0]
+
+
+def test_rows_that_are_not_in_the_order_of_their_batch_keep_what_is_theirs() -> None:
+    """Those of one version come before those of another."""
+    found = replace(offer(4, [b"a", b"b", b"c", b"d"]), rows=[1, 3, 0, 2])
+
+    asked = found.asked(1.0)
+
+    assert asked.keys == [b"b", b"d", b"a", b"c"]
+    assert asked.stamps == [1, 3, 0, 2]
+    assert asked.ids.to_pylist() == ["w:t:0:1", "w:t:0:3", "w:t:0:0", "w:t:0:2"]
+    assert asked.table.column("x").to_pylist() == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_offers_that_are_joined_keep_their_rows() -> None:
     """Ids, keys and decisions stay with their rows; another champion's are no part of it."""
     first, second = offer(3, [b"a"], {1: "late"}), offer(2, [b"b"], {0: "on_time", 1: "late"})
 
-    whole = joined([first, second])
+    whole = joined([first.asked(1.0), second.asked(1.0)])
 
-    assert whole.published() == [1, 3, 4]
-    assert whole.ids([1, 3]) == ["w:t:0:1", "w:t:0:0"]
-    assert [whole.keys[whole.rows[place]] for place in (0, 2, 3, 4)] == [b"a", b"a", b"b", b"b"]
-    assert [whole.decided[whole.rows[place]] for place in (1, 3, 4)] == ["late", "on_time", "late"]
-    assert whole.table.num_rows == len(whole.scores) == 5
+    assert whole.ids.to_pylist() == ["w:t:0:1", "w:t:0:0", "w:t:0:1"]
+    assert whole.keys == [b"a", b"b", b"b"]
+    assert whole.stamps == [1, 0, 1]
+    assert whole.decided.to_pylist() == ["late", "on_time", "late"]
+    assert whole.table.column("x").to_pylist() == [1.0, 0.0, 1.0]
+    assert whole.scores.tolist() == [0.5, 0.0, 1.0]
     assert first.joins(second)
     assert not first.joins(replace(second, champion="2"))
     assert not first.joins(replace(second, table=pa.RecordBatch.from_pydict({"y": [0.0] * 2})))
@@ -324,9 +341,9 @@ def test_a_failure_is_no_disagreement() -> None:
     """It is counted by itself."""
     counts, found = CountsState(), offer(10, [b"k"])
 
-    count(counts, found, [1, 2, 3], failed(Fault.HANG, 3))
+    count(counts, found.asked(1.0), failed(Fault.HANG, 10))
 
-    assert counts.failed[Fault.HANG] == 3
+    assert counts.failed[Fault.HANG] == 10
     assert (counts.compared, counts.disagreed, counts.differing) == (0, 0, 0)
 
 

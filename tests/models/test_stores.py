@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
-from tests.models.stores import Interrupted, Kind, Registry, digests, fresh, shipped, why
+from tests.models.stores import Directory, Interrupted, Kind, Registry, digests, fresh, shipped, why
 from workers.errors import ModelError
 from workers.models.following import Follower, ModelEvent
 from workers.models.model import Model
@@ -166,7 +167,7 @@ def test_a_damaged_document_is_an_error_and_no_empty_one(
 class Followed:
     """A follower, what it told, and its looks by hand."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, worker: str = "") -> None:
         self.told: list[tuple[ModelEvent, Mapping[str, object]]] = []
         self.follower = Follower(
             store=store,
@@ -176,7 +177,13 @@ class Followed:
             load=lambda version: Model(store.bundle(name, version)),
             poll=3600,
             note=lambda event, fields: self.told.append((event, fields)),
+            worker=worker,
         )
+
+    def paused(self) -> tuple[int, ...] | None:
+        """Partitions of its worker's pause."""
+        found = self.follower.pause
+        return None if found is None else found.partitions
 
     def look(self) -> tuple[str, str | None]:
         """Version and bypass after a look."""
@@ -206,6 +213,61 @@ def test_a_follower_serves_what_the_store_says(store: Store, name: str) -> None:
     ]
 
 
+def test_a_bypass_does_not_wait_for_a_version_that_takes_long_to_prove(tmp_path: Path) -> None:
+    """And a version that was taken back while it was proven never serves."""
+    store = Directory(tmp_path).open()
+    for version in ("1", "2"):
+        store.put(shipped("slow", version))
+    store.promote("slow", "1", why())
+    asked, proven = threading.Event(), threading.Event()
+
+    def load(version: str) -> Model:
+        asked.set()
+        assert proven.wait(60)
+        return Model(store.bundle("slow", version))
+
+    told: list[ModelEvent] = []
+    follower = Follower(
+        store=store,
+        name="slow",
+        alias="champion",
+        began=Model(store.bundle("slow", "1")),
+        load=load,
+        poll=0.02,
+        note=lambda event, _: told.append(event),
+    )
+    follower.start()
+    try:
+        store.promote("slow", "2", why())
+        assert asked.wait(60)
+
+        store.bypass("slow", why())
+        until(lambda: follower.serving.bypass == "a test")
+        store.rollback("slow", why())
+        store.resume("slow", why())
+        until(lambda: follower.serving.bypass is None)
+        proven.set()
+        until(lambda: "loader" not in {thread.name for thread in threading.enumerate()})
+
+        assert follower.serving.model.manifest.version == "1"
+        assert told == [ModelEvent.BYPASSED, ModelEvent.RESUMED]
+        store.promote("slow", "2", why())
+        until(lambda: follower.serving.model.manifest.version == "2")
+    finally:
+        proven.set()
+        follower.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Sooner or later."""
+    pause = threading.Event()
+    for _ in range(1200):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise TimeoutError("it never came true")
+
+
 def test_what_fails_its_checks_never_replaces_what_serves(
     store: Store, kind: Kind, name: str
 ) -> None:
@@ -225,3 +287,31 @@ def test_what_fails_its_checks_never_replaces_what_serves(
         ModelEvent.REFUSED,
         ModelEvent.STORE_UNWELL,
     ]
+
+
+def test_a_pause_of_a_worker_is_in_its_models_document(store: Store, name: str) -> None:
+    """Partitions add up; who, when and why are kept; the follower of that worker has it."""
+    store.promote(name, "1", why())
+    followed = Followed(store, name, worker="one")
+    store.pause(name, "one", [3, 1], why())
+    store.pause(name, "one", [2], why())
+    store.pause(name, "other", [], why())
+    followed.look()
+    assert followed.paused() == (1, 2, 3)
+    said = store.aliases(name).pauses["one"]
+    assert (said.who, said.why, said.since) == (why().who, why().why, why().when)
+    store.unpause(name, "one", [1, 3], why())
+    followed.look()
+    assert followed.paused() == (2,)
+    store.pause(name, "one", [], why())
+    store.pause(name, "one", [5], why())
+    assert store.aliases(name).pauses["one"].partitions == ()
+    with pytest.raises(ModelError, match="paused as a whole"):
+        store.unpause(name, "one", [5], why())
+    store.unpause(name, "one", [], why())
+    followed.look()
+    assert followed.paused() is None
+    assert store.aliases(name).pauses.keys() == {"other"}
+    with pytest.raises(ModelError, match="is not paused"):
+        store.unpause(name, "one", [], why())
+    assert len(store.aliases(name).history) == 8

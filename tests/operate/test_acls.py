@@ -12,8 +12,9 @@ from workers.operate.checks import acl_steps
 from workers.operate.seen import Seen
 from workers.operate.steps import Doer, Kind
 from workers.stream.clients import transactional_id
-from workers.topology import Broker, Delivery, Topology, Worker
+from workers.topology import Broker, Delivery, Sequencing, Topology, Worker
 from workers.topology.shadow import ShadowTopic
+from workers.topology.worker import LedgerTopic
 
 WHO = "User:flight-delays"
 OUTPUT = Grant(
@@ -68,6 +69,20 @@ def test_a_shadow_needs_to_write_its_comparisons(worker: Worker) -> None:
     assert [(str(grant), grant.operations) for grant in more] == [
         ("topic flights.comparisons", ("Describe", "Write"))
     ]
+
+
+def test_who_keeps_the_order_of_keys_reads_what_failed(worker: Worker) -> None:
+    """The dead letters and what was done about them."""
+    ledger = LedgerTopic(topic="flights.dlq.ledger")
+    letters = worker.dead_letter.model_copy(update={"ledger": ledger})
+    plain = worker.model_copy(update={"dead_letter": letters})
+    ordered = plain.model_copy(update={"sequence": Sequencing.KEY})
+    more = set(grants(ordered)) - set(grants(plain))
+
+    assert {(str(grant), grant.operations) for grant in more} == {
+        ("topic flights.dlq", ("Describe", "Read", "Write")),
+        ("topic flights.dlq.ledger", ("Describe", "Read", "Write")),
+    }
 
 
 def test_the_transactional_ids_of_all_replicas_are_covered(worker: Worker) -> None:

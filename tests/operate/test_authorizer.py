@@ -6,6 +6,7 @@ import itertools
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from workers.errors import ClientHalt, Halt
 from workers.stream.ranges import Edge
 from workers.testing import Driver, Reader, RealKafka, Sent, produce
 from workers.testing.kafka import LocalProcess
-from workers.topology import Topology, Worker, load
+from workers.topology import FirstStart, Topology, Worker, load
 from workers.wiring import build_range_reader, check_broker, pick
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -195,6 +196,44 @@ def test_each_of_the_acls_is_needed(
             check_broker(topology.broker, worker)
 
 
+def test_a_right_that_is_taken_away_stops_what_needs_it_until_it_is_given_back(
+    secured: LocalProcess,
+    admin: Path,
+    ann: tuple[Topology, Worker],
+    enricher: Enricher,
+    flights: list[bytes],
+) -> None:
+    """A dead letter that may not be written: its partition stops and says so, the other goes on."""
+    topology, plain = ann
+    own = {"group": "taken-away", "first_start": FirstStart.LATEST}
+    worker = plain.model_copy(update={**own, "stopped_partition_retry": 1.0})
+    servers = secured.bootstrap_servers
+    commands = [
+        line.replace("--group flight-delays", "--group taken-away") for line in printed(admin)
+    ]
+    give(servers, commands)
+    with (
+        Driver(topology, worker, enricher) as driver,
+        Reader(servers, "flights.enriched") as reader,
+        Reader(servers, "flights.dlq") as letters,
+    ):
+        driver.until(lambda: len(driver.loop.partitions) == 2)
+        reader.read(1.0)
+        letters.read(0.5)
+        before, dead = len(reader.records), len(letters.records)
+        give(servers, [line for line in commands if "--topic flights.dlq" not in line])
+        produce(servers, "flights", [Sent(b"cut", partition=0)])
+        produce(servers, "flights", [replace(r, partition=1) for r in good(flights[:50])])
+        driver.until(lambda: 0 in driver.loop.stopped_partitions)
+        assert "TOPIC_AUTHORIZATION_FAILED" in driver.loop.stopped_partitions[0]
+        reader.until(lambda seen: len(seen) >= before + 50)
+        letters.read(0.5)
+        assert len(letters.records) == dead
+        give(servers, commands)
+        letters.until(lambda seen: len(seen) >= dead + 1)
+        assert letters.records[-1].value == b"cut"
+
+
 def test_scoring_a_range_needs_no_right_but_to_read_the_topic(
     secured: LocalProcess, admin: Path, ann: tuple[Topology, Worker], flights: list[bytes]
 ) -> None:
@@ -232,3 +271,23 @@ def test_who_may_not_look_is_told_what_was_not_checked(
     assert any("ACLs: Describe on the cluster" in step["why"] for step in steps)
     assert any("settings of topic flights.enriched" in step["why"] for step in steps)
     assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_the_doctor_says_why_a_broker_lets_nobody_in(
+    secured: LocalProcess, admin: Path, tmp_path: Path
+) -> None:
+    """A wrong password is a fault with the client's own words; missing rights are named."""
+    give(secured.bootstrap_servers, printed(admin))
+    file = write(tmp_path / "ann.yaml", secured.secured_servers, SECURED)
+    file.write_text(file.read_text().replace("\n  security", "\n  connect_timeout: 5s\n  security"))
+    words = ("doctor", "--output", "json", "--topology", str(file))
+    wrong = workers(*words, PASSWORD="wrong")  # noqa: S106  so that it is none
+    right = workers(*words, PASSWORD=PASSWORD)
+
+    found = {each["check"]: each for each in json.loads(wrong.stdout)["findings"]}
+    assert (wrong.returncode, found["brokers"]["severity"]) == (9, "fault")
+    assert "uthentication failed" in found["brokers"]["what"]
+    assert "wrong" not in wrong.stdout
+    told = json.loads(right.stdout)["findings"]
+    assert [each["severity"] for each in told if each["check"] == "brokers"] == ["ok"]
+    assert any("could not be read" in each["what"] for each in told if each["check"] == "acls")

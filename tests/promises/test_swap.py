@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,10 +13,20 @@ from typing import Any
 
 import fastavro
 import pytest
+from structlog.testing import capture_logs
 
 from tests.conftest import ROOT
-from tests.models.test_bundle import resign
-from tests.models.test_damaged import line, put, said
+from tests.models.test_bundle import (
+    bad_manifest,
+    directory,
+    edit,
+    fifo,
+    flip,
+    huge,
+    resign,
+    truncate,
+)
+from tests.models.test_damaged import line, put, said, swapped
 from tests.traffic import good
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.directory import read_directory
@@ -25,7 +34,7 @@ from workers.contracts.framing import frame
 from workers.errors import ModelError
 from workers.governance.derivation import stale, write
 from workers.models.build import Recipe, build
-from workers.models.bundle import Bundle, Decisions, read_bundle
+from workers.models.bundle import Bundle, Decisions
 from workers.models.model import Model
 from workers.models.serving import Serving
 from workers.models.store import Change, Store
@@ -140,22 +149,39 @@ def test_a_promoted_version_serves_from_a_batch_on(
     assert all(b["decision"].endswith("_2") == (b["model_version"] == "2") for b in found)
 
 
-def cut(folder: Path) -> None:
-    """A copy that broke off: the manifest's digest finds it."""
-    (folder / "model.txt").write_bytes((folder / "model.txt").read_bytes()[:-500])
+def tree(change: Callable[[list[str]], list[str]], name: str) -> Callable[[Path], None]:
+    """One line of a tree is another, under a digest that fits: a careless repair."""
+
+    def damage(folder: Path) -> None:
+        model = folder / "model.txt"
+        model.write_text(said(line(name, change))(model.read_text()))
+        resign(folder)
+
+    return damage
 
 
-def circle(folder: Path) -> None:
-    """Nodes that go round, under a digest that fits: a prediction would never end."""
+def renamed(folder: Path) -> None:
+    """The booster knows a feature by another name."""
     model = folder / "model.txt"
-    model.write_text(said(line("left_child", put(2, "0")))(model.read_text()))
+    model.write_text(line("feature_names", put(1, "distanse"), -1)(model.read_text()))
     resign(folder)
 
 
-def pipe(folder: Path) -> None:
-    """A pipe that nobody writes to: opening it must not hang."""
-    (folder / "model.txt").unlink()
-    os.mkfifo(folder / "model.txt")
+def reordered(folder: Path) -> None:
+    """The booster takes its features in another order, which LightGBM does not notice."""
+    model = folder / "model.txt"
+    model.write_text(line("feature_names", swapped, -1)(model.read_text()))
+    resign(folder)
+
+
+def contracted(folder: Path) -> None:
+    """A feature reads a field that the contract lacks."""
+    edit(folder, lambda m: m["features"][0].update(sql="no_such_field + 1"))
+
+
+def cut(folder: Path) -> None:
+    """A copy that broke off: the manifest's digest finds it."""
+    (folder / "model.txt").write_bytes((folder / "model.txt").read_bytes()[:-500])
 
 
 def link(folder: Path) -> None:
@@ -164,37 +190,75 @@ def link(folder: Path) -> None:
     (folder / "model.txt").symlink_to("/dev/zero")
 
 
-@pytest.mark.parametrize("damage", [cut, circle, pipe, link])
+def empty(folder: Path) -> None:
+    """Nothing of it."""
+    (folder / "model.txt").write_bytes(b"")
+
+
+def windows(folder: Path) -> None:
+    """Line ends of another system, under a digest that fits."""
+    model = folder / "model.txt"
+    model.write_bytes(model.read_bytes().replace(b"\n", b"\r\n"))
+    resign(folder)
+
+
+DAMAGED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut": (cut, "model.txt"),
+    "half": (truncate, "model.txt"),
+    "digit": (flip, "model.txt"),
+    "circle": (tree(put(2, "0"), "left_child"), "make no tree"),
+    "nan": (tree(put(3, "nan"), "leaf_value"), "not a number"),
+    "sizes": (tree(put(0, "2000000000"), "num_leaves"), "tree 7"),
+    "renamed": (renamed, "feature distanse"),
+    "reordered": (reordered, "golden row"),
+    "contracted": (contracted, "feature departure_delay"),
+    "huge": (huge, "model.txt"),
+    "pipe": (fifo, "not a plain file"),
+    "link": (link, "not a plain file"),
+    "directory": (directory, "not a plain file"),
+    "empty": (empty, "model.txt"),
+    "windows": (windows, "flight-delay"),
+    "manifest": (bad_manifest, "manifest.json"),
+}
+"""What a worker may be told to switch to, by version, and what it says of it."""
+
+
 def test_a_damaged_version_never_replaces_one_that_works(
     embedded: EmbeddedBroker,
     topology: Topology,
     models: Store,
     contracts: Catalogue,
     flights: list[bytes],
-    damage: Callable[[Path], None],
 ) -> None:
-    """It is refused, the stream goes on; the next good one is taken."""
-    broken = models.root / NAME / "3"
-    shutil.copytree(models.root / NAME / "2", broken)
-    manifest = broken / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"version": "2"', '"version": "3"', 1))
-    damage(broken)
-    assert read_bundle(models.root, NAME, "2").manifest.version == "2"
+    """Each kind of damage is refused by name, the stream goes on; the next good one is taken."""
+    for version, (damage, _) in DAMAGED.items():
+        broken = models.root / NAME / version
+        shutil.copytree(models.root / NAME / "2", broken)
+        manifest = broken / "manifest.json"
+        manifest.write_text(
+            manifest.read_text().replace('"version": "2"', f'"version": "{version}"', 1)
+        )
+        damage(broken)
     top, worker = following(topology, models, embedded, Delivery.EXACTLY_ONCE)
     servers, source = embedded.bootstrap_servers, worker.input.topic
 
     with (
+        capture_logs() as log,
         Driver(top, worker, build_enricher(top, worker)) as driver,
         Reader(servers, worker.output.topic) as reader,
     ):
-        models.promote(NAME, "3", why("promote"))
-        driver.until(lambda: "3" in driver.refused)
-        produce(servers, source, good(flights[:100]))
-        reader.until(lambda seen: len(seen) == 100)
+        for number, version in enumerate(DAMAGED, 1):
+            models.promote(NAME, version, why("promote"))
+            driver.until(lambda v=version: v in driver.refused)  # type: ignore[misc]
+            produce(servers, source, good(flights[:20]))
+            reader.until(lambda seen, n=number: len(seen) == 20 * n)  # type: ignore[misc]
         models.promote(NAME, "2", why("promote"))
         driver.until(lambda: driver.serving == "2")
 
     assert {block["model_version"] for block in blocks(reader.records, contracts)} == {"1"}
+    told = {entry["version"]: entry["why"] for entry in log if entry["event"] == "model.refused"}
+    assert told.keys() == DAMAGED.keys()
+    assert {v: why for v, why in told.items() if DAMAGED[v][1] not in why} == {}
 
 
 def test_a_canary_begins_grows_and_is_promoted_while_the_worker_runs(

@@ -92,6 +92,10 @@ FAULTS = [
     (GOOD.replace("dlq}", "out}"), "dead_letter and output are both out"),
     (GOOD.replace("    first_start: earliest\n", ""), "workers.w.first_start: is needed"),
     (GOOD.replace("${SERVERS:-127.0.0.1:9092}", "${SERVERS}"), "the environment has no SERVERS"),
+    (
+        GOOD.replace('version: "1"}', 'version: "1", poll: 6s}'),
+        "poll is 10ms at least and 5s at most",
+    ),
     (GOOD.replace("directory: schemas", "directory: nowhere"), "topology.yaml:4: contracts.direc"),
     (GOOD.replace("directory: models", "url: models"), "models.url: not a url such as"),
     (GOOD.replace("directory: models", 'url: "ftp://me:hunter2@h/x"'), "no password in `url`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import getpass
 import json
 import re
@@ -19,19 +20,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from workers.errors import BrokerUnreachable, ExitCode, Retry, TopologyError
-from workers.topology import load
+from workers.topology import Sequencing, load
 
 if TYPE_CHECKING:
     from workers.deadletters.desk import Desk
-    from workers.deadletters.ledger import Done
-    from workers.deadletters.letters import Letter, Wanted
     from workers.deadletters.replay import TallyState
     from workers.enrich.batch import Batch
+    from workers.stream.ledger import Done
+    from workers.stream.letters import Letter, Wanted
 
 app = typer.Typer(no_args_is_help=True, help="Find, understand and replay dead letters.")
 DEFAULT_TOPOLOGY = Path("topology.yaml")
 EVERY = 1.0
 """Seconds between two lines of progress."""
+OUT_OF_ORDER = "Order per key is not kept: later records of a key were published before."
+IN_ORDER = "Order per key is kept: a key goes on once all its letters are settled."
 _PLACE = re.compile(r"^(?P<topic>.+)\[(?P<partition>\d+)\]@(?P<offset>\d+)$")
 
 
@@ -50,7 +53,8 @@ Places = Annotated[
 Verdicts = Annotated[list[str] | None, typer.Option("--verdict", help="May be repeated.")]
 Codes = Annotated[list[str] | None, typer.Option("--code", help="May be repeated.")]
 SchemaId = Annotated[int | None, typer.Option("--schema-id", help="As the record named it.")]
-Version = Annotated[str | None, typer.Option("--model-version", help="That scored, or failed.")]
+Model = Annotated[str | None, typer.Option("--model", help="That scored, or failed.")]
+Version = Annotated[str | None, typer.Option("--model-version", help="Of that model.")]
 Key = Annotated[str | None, typer.Option("--key", help="The record's key, as text.")]
 Partition = Annotated[int | None, typer.Option("--partition", help="Of the input.")]
 Since = Annotated[datetime | None, typer.Option("--since", help="Failed then or later; UTC.")]
@@ -73,6 +77,7 @@ def list_(  # noqa: PLR0913  one parameter an option
     verdict: Verdicts = None,
     code: Codes = None,
     schema_id: SchemaId = None,
+    model: Model = None,
     model_version: Version = None,
     key: Key = None,
     partition: Partition = None,
@@ -87,7 +92,9 @@ def list_(  # noqa: PLR0913  one parameter an option
     from workers.deadletters.summary import row
 
     desk = _desk(topology, worker)
-    wanted = _wanted(places, verdict, code, schema_id, model_version, key, partition, since, until)
+    wanted = _wanted(
+        places, verdict, code, schema_id, model, model_version, key, partition, since, until
+    )
     ledger, rows = desk.ledger(), list[dict[str, Any]]()
     for letter in _each(desk, wanted):
         if not settled and ledger.settled(letter):
@@ -107,6 +114,7 @@ def stats(  # noqa: PLR0913  one parameter an option
     verdict: Verdicts = None,
     code: Codes = None,
     schema_id: SchemaId = None,
+    model: Model = None,
     model_version: Version = None,
     key: Key = None,
     partition: Partition = None,
@@ -119,7 +127,9 @@ def stats(  # noqa: PLR0913  one parameter an option
     from workers.deadletters.summary import groups, when
 
     desk = _desk(topology, worker)
-    wanted = _wanted(None, verdict, code, schema_id, model_version, key, partition, since, until)
+    wanted = _wanted(
+        None, verdict, code, schema_id, model, model_version, key, partition, since, until
+    )
     rows: list[dict[str, Any]] = [
         {
             "count": group.count,
@@ -205,6 +215,7 @@ def replay(  # noqa: PLR0913  one parameter an option
     verdict: Verdicts = None,
     code: Codes = None,
     schema_id: SchemaId = None,
+    model: Model = None,
     model_version: Version = None,
     key: Key = None,
     partition: Partition = None,
@@ -224,14 +235,16 @@ def replay(  # noqa: PLR0913  one parameter an option
     """Try dead letters against today's contracts and model; publish those that pass.
 
     To this worker's outputs alone, exactly once; run it again where it was cut short. The order of
-    a key is not kept.
+    a key is not kept, unless the worker has `sequence: key`.
     """
     from workers.deadletters.replay import Replayer, TallyState, publish
     from workers.deadletters.transforms import compiled
     from workers.wiring import build_path, build_replay
 
     desk = _desk(topology, worker)
-    wanted = _wanted(places, verdict, code, schema_id, model_version, key, partition, since, until)
+    wanted = _wanted(
+        places, verdict, code, schema_id, model, model_version, key, partition, since, until
+    )
     repair = None
     if transform is not None:
         if transform not in desk.topology.transforms:
@@ -246,17 +259,25 @@ def replay(  # noqa: PLR0913  one parameter an option
                 # First: it ends what an earlier replay left open, so that the ledger is whole.
                 publisher.renew()
             ledger = desk.ledger()
-            replayer = Replayer(desk, path, outgoing, ledger, attempts=attempts, repair=repair)
-            tried = replayer.tried(_each(desk, wanted), tally)
-            if yes:
-                by = (who or getpass.getuser(), why)
-                publish(tried, publisher, ledger_topic, by, rate=rate, told=_Progress("replayed"))
-            else:
-                for _ in tried:
-                    pass
+            replayer = Replayer(
+                desk, path, outgoing, ledger, wanted=wanted, attempts=attempts, repair=repair
+            )
+            by, told, passed = (who or getpass.getuser(), why), _Progress("replayed"), -1
+            while tally.passed > passed:
+                passed = tally.passed
+                tried = replayer.tried(_each(desk, _wanted()), tally)
+                if not yes:
+                    collections.deque(tried, maxlen=0)
+                    break
+                publish(tried, publisher, ledger_topic, by, rate=rate, told=told)
+                if desk.worker.sequence is Sequencing.NONE:
+                    break
+                # What was parked meanwhile is next: the key goes on when there is none.
+                replayer.take(desk.ledger())
         except Retry as unwell:
             raise BrokerUnreachable(f"{unwell}; run it again, what is done stays done") from unwell
     _tell(tally, did=yes)
+    print(IN_ORDER if desk.worker.sequence is Sequencing.KEY else OUT_OF_ORDER)
 
 
 @app.command(epilog="Example: workers dlq resolve --code tombstone --why 'meant so' --yes")
@@ -268,6 +289,7 @@ def resolve(  # noqa: PLR0913  one parameter an option
     verdict: Verdicts = None,
     code: Codes = None,
     schema_id: SchemaId = None,
+    model: Model = None,
     model_version: Version = None,
     key: Key = None,
     partition: Partition = None,
@@ -279,10 +301,12 @@ def resolve(  # noqa: PLR0913  one parameter an option
     topology: TopologyFile = DEFAULT_TOPOLOGY,
 ) -> None:
     """Say that nothing is left to do about dead letters; nothing is removed."""
-    from workers.deadletters.ledger import Done
+    from workers.stream.ledger import Done
 
     desk = _desk(topology, worker)
-    wanted = _wanted(places, verdict, code, schema_id, model_version, key, partition, since, until)
+    wanted = _wanted(
+        places, verdict, code, schema_id, model, model_version, key, partition, since, until
+    )
     done = Done.REOPENED if reopen else Done.RESOLVED
     count = _mark(desk, wanted, done, (who or getpass.getuser(), why), yes=yes)
     print(f"{count:,} {done.value}" if yes else f"{count:,} would be {done.value}: --yes does it")
@@ -297,6 +321,7 @@ def export(  # noqa: PLR0913  one parameter an option
     verdict: Verdicts = None,
     code: Codes = None,
     schema_id: SchemaId = None,
+    model: Model = None,
     model_version: Version = None,
     key: Key = None,
     partition: Partition = None,
@@ -308,7 +333,9 @@ def export(  # noqa: PLR0913  one parameter an option
     from workers.deadletters.summary import exported
 
     desk = _desk(topology, worker)
-    wanted = _wanted(places, verdict, code, schema_id, model_version, key, partition, since, until)
+    wanted = _wanted(
+        places, verdict, code, schema_id, model, model_version, key, partition, since, until
+    )
     part, count = to.with_name(f".{to.name}.part"), 0
     try:
         with part.open("w", encoding="utf-8") as file:
@@ -345,6 +372,7 @@ def _wanted(  # noqa: PLR0913, PLR0917  one parameter a filter
     verdict: list[str] | None = None,
     code: list[str] | None = None,
     schema_id: int | None = None,
+    model: str | None = None,
     model_version: str | None = None,
     key: str | None = None,
     partition: int | None = None,
@@ -353,8 +381,8 @@ def _wanted(  # noqa: PLR0913, PLR0917  one parameter a filter
 ) -> Wanted:
     from datetime import UTC
 
-    from workers.deadletters.letters import Wanted
     from workers.errors import Code, Verdict
+    from workers.stream.letters import Wanted
 
     for given, known, what in ((verdict, Verdict, "verdict"), (code, Code, "code")):
         for each in given or ():
@@ -367,6 +395,7 @@ def _wanted(  # noqa: PLR0913, PLR0917  one parameter a filter
         verdicts=tuple(verdict or ()),
         codes=tuple(code or ()),
         schema_id=schema_id,
+        model=model,
         model_version=model_version,
         key=None if key is None else key.encode(),
         origin_partition=partition,
@@ -400,7 +429,7 @@ def _record(desk: Desk, place: str) -> Batch:
 
 def _mark(desk: Desk, wanted: Wanted, done: Done, by: tuple[str, str], *, yes: bool) -> int:
     """Write into the ledger what was decided; how many letters it is of."""
-    from workers.deadletters.ledger import Done, entry
+    from workers.stream.ledger import Done, entry
     from workers.stream.work import Work
     from workers.wiring import build_replay
 
@@ -432,7 +461,6 @@ def _tell(tally: TallyState, *, did: bool) -> None:
         print(f"  {count:,} left out: {why}")
     if not did:
         print("Nothing was published: --yes does it.")
-    print("Order per key is not kept: later records of a key were published before.")
 
 
 def _print(rows: list[dict[str, Any]], shown: tuple[str, ...], output: Output, title: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import difflib
 import getpass
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from workers.commands.build import build, card, usual
+from workers.commands.build import build, card, contract_of, usual
 from workers.commands.push import push
 from workers.models.opening import open_store
 from workers.models.store import Aliases, Change, Store
@@ -121,11 +122,22 @@ def check(
     *,
     topology: TopologyFile = DEFAULT_TOPOLOGY,
 ) -> None:
-    """Prove a version as workers will: files, contract, features, golden rows."""
+    """Prove a version as workers will: files, contract, features, golden rows.
+
+    Says what its reasons cost here, where it gives any.
+    """
+    from workers.contracts.codec import Decoder
+    from workers.models.costs import cost_of_reasons
     from workers.wiring import prove
 
-    prove(load(topology), name, version)
+    loaded = load(topology)
+    model = prove(loaded, name, version)
     print(f"{name} version {version}: fits its workers, golden rows reproduced")
+    if model.manifest.reasons is not None:
+        rows = _store(topology).bundle(name, version).golden.rows
+        decoder = Decoder(contract_of(loaded, model.manifest.contract))
+        table = decoder.decode([base64.b64decode(row.datum) for row in rows]).table
+        print(f"here, of its {len(rows)} golden rows: {cost_of_reasons(model, table)}")
 
 
 @app.command(epilog="Example: workers models diff flight-delay 1 2")

@@ -74,7 +74,7 @@ def show_plan(
     if output is PlanOutput.STRIMZI:
         print(_strimzi(wants, seen, strimzi_cluster), end="")
         return
-    with _registry(wants) as registry:
+    with opened_registry(wants) as registry:
         steps = plan(wants, seen, registry)
     _print(steps, output)
     raise typer.Exit(_code(steps))
@@ -103,14 +103,14 @@ def apply_plan(
 
     wants = _wants(topology, worker)
     cluster, seen = _looked(wants)
-    with _registry(wants) as registry:
+    with opened_registry(wants) as registry:
         steps = plan(wants, seen, registry)
     flags = {Doer.APPLY_PARTITIONS: allow_partitions, Doer.APPLY_REMOVAL: allow_removal}
     todo = doable(steps, [doer for doer, allowed in flags.items() if allowed])
     if yes and todo:
         for done in apply(cluster, todo):
             print(": ".join(filter(None, ("done", done.kind.value, done.target, done.setting))))
-        with _registry(wants) as registry:
+        with opened_registry(wants) as registry:
             steps = _left(wants, registry, todo)
     _print(steps, PlanOutput.TABLE)
     if todo and not yes:
@@ -119,12 +119,17 @@ def apply_plan(
 
 
 def _wants(path: Path, name: str | None) -> Wanted:
+    loaded = load(path)
+    return wants_of(loaded, _picked(loaded, name))
+
+
+def wants_of(topology: Topology, workers: Iterable[Worker]) -> Wanted:
+    """What these workers want, with the contracts of the topology's directory, if it has one."""
     from workers.contracts.directory import read_directory
 
-    loaded = load(path)
-    directory = loaded.contracts.directory
+    directory = topology.contracts.directory
     contracts = read_directory(directory) if directory is not None else None
-    return wanted(loaded, _picked(loaded, name), contracts)
+    return wanted(topology, workers, contracts)
 
 
 def _picked(topology: Topology, name: str | None) -> tuple[Worker, ...]:
@@ -157,7 +162,7 @@ def _left(wants: Wanted, registry: SubjectsSeen | None, done: list[Step]) -> lis
 
 
 @contextmanager
-def _registry(wants: Wanted) -> Iterator[SubjectsSeen | None]:
+def opened_registry(wants: Wanted) -> Iterator[SubjectsSeen | None]:
     """What the registry has, where the topology names one."""
     from workers.contracts.sources import registry_source
     from workers.operate.subjects import RegistrySeen

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from workers.deadletters.ledger import LedgerState
-from workers.deadletters.letters import Letter, Wanted, letters_of
 from workers.enrich.batch import Batch
 from workers.errors import ClientHalt, Retry, TopologyError
 from workers.stream.deadletters import SEALED
+from workers.stream.ledger import LedgerState
+from workers.stream.letters import Letter, Wanted, letters_of
 from workers.stream.ranges import Edge
 from workers.topology import Topology, Worker
 from workers.wiring import build_range_reader

@@ -4,7 +4,9 @@ The replay runs the worker's own path and publishes to the worker's own outputs,
 reads the input sees anything of it, and nothing comes back to the input: there is no loop to guard
 against. The records and the ledger's entries are one transaction under an id that only replays of
 this worker use: a replay that was killed is fenced by the next one, which goes on where the ledger
-ends. The order of a key is not kept: later records of it were published long ago.
+ends. The order of a key is not kept: later records of it were published long ago. Unless they were
+not: with `sequence: key` they are letters themselves, and a letter waits for those of its key that
+are open and before it.
 """
 
 from __future__ import annotations
@@ -17,15 +19,16 @@ from dataclasses import dataclass, field
 
 from workers.contracts.catalogue import Catalogue
 from workers.deadletters.desk import Desk
-from workers.deadletters.ledger import Done, Entry, LedgerState, entry
-from workers.deadletters.letters import Letter
 from workers.deadletters.transforms import NotRepaired, Repair, repaired
-from workers.errors import Retry
+from workers.errors import Code, Retry
 from workers.offline.path import WorkerPath
+from workers.stream.ledger import Done, Entry, LedgerState, entry
+from workers.stream.letters import Letter, Wanted
 from workers.stream.outgoing import Outgoing
 from workers.stream.publish import Publisher
 from workers.stream.records import Record
 from workers.stream.work import Work
+from workers.topology import Sequencing
 
 CHUNK = 200
 """Letters of one transaction."""
@@ -54,38 +57,70 @@ class TallyState:
 class Replayer:
     """Tries dead letters against today's contracts and model."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  every part is given
         self,
         desk: Desk,
         path: WorkerPath,
         outgoing: Outgoing,
         ledger: LedgerState,
         *,
+        wanted: Wanted,
         attempts: int = ATTEMPTS,
         repair: Repair | None = None,
     ) -> None:
-        """`attempts`: replays of one letter, those that failed included."""
+        """`wanted`: which are meant; `attempts`: replays of one letter, those that failed too."""
         self._desk = desk
         self._path = path
         self._outgoing = outgoing
         self._ledger = ledger
         self._attempts = attempts
         self._repair = repair
+        self._wanted = wanted
         self._seen = set[str]()
+        self._in_order = desk.worker.sequence is Sequencing.KEY
+        self._waiting = set[bytes | None]()
+        self._told = set[str]()
+
+    def take(self, ledger: LedgerState) -> None:
+        """The ledger as it is by now: letters are gone through once more."""
+        self._ledger = ledger
+        self._waiting.clear()
 
     def tried(self, letters: Iterable[Letter], tally: TallyState) -> Iterator[Tried]:
-        """Each of them that may be replayed, with what the path makes of it. Publishes nothing."""
+        """Each that is meant and may be replayed, with what the path makes of it; each once.
+
+        Publishes nothing. `letters` are all there are, where keys keep their order.
+        """
         for letter in letters:
-            if (why := self._left_out(letter)) is not None:
+            if not self._wanted.takes(letter) or letter.place in self._told:
+                self._wait_for(letter)
+            elif (why := self._left_out(letter)) is not None:
+                self._told.add(letter.place)
                 tally.left_out[why] += 1
-                continue
-            found = self._try(letter)
-            if found.passes:
-                tally.passed += 1
-                self._seen.add(str(letter.origin))
+                self._wait_for(letter)
             else:
-                tally.failed[found.result] += 1
-            yield found
+                self._told.add(letter.place)
+                found = self._try(letter)
+                if found.passes:
+                    tally.passed += 1
+                    self._seen.add(str(letter.origin))
+                else:
+                    tally.failed[found.result] += 1
+                    self._wait_for(letter)
+                yield found
+
+    def _wait_for(self, letter: Letter) -> None:
+        """Later letters of its key are not replayed now, where keys keep their order."""
+        if not self._in_order or not self._ours(letter) or letter.key is None:
+            return
+        if self._ledger.settled(letter) is None and str(letter.origin) not in self._seen:
+            self._waiting.add(letter.key)
+
+    def _ours(self, letter: Letter) -> bool:
+        worker, origin = self._desk.worker, letter.origin
+        return letter.worker == worker.known_as and (
+            origin is not None and origin.topic == worker.input.topic
+        )
 
     def _left_out(self, letter: Letter) -> str | None:
         worker, origin = self._desk.worker, letter.origin
@@ -98,8 +133,17 @@ class Replayer:
             "not this worker's": letter.worker != worker.known_as or origin is None,
             "of another input topic": origin is not None and origin.topic != worker.input.topic,
             "the record is not in it, only its digest": not letter.carried,
+            "it ended a process; --verdict crash tries it all the same": (
+                letter.code == Code.PROCESS_ENDED and not self._named(letter)
+            ),
+            "behind a letter of its key that is open": letter.key in self._waiting,
         }
         return next((text for text, holds in why.items() if holds), None)
+
+    def _named(self, letter: Letter) -> bool:
+        """Does whoever replays know what kind of letter this is?"""
+        wanted = self._wanted
+        return letter.place in wanted.places or bool(wanted.verdicts or wanted.codes)
 
     def _try(self, letter: Letter) -> Tried:
         try:

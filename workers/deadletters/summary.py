@@ -11,10 +11,10 @@ from typing import Any
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.framing import locate
 from workers.contracts.strict import Malformed
-from workers.deadletters.ledger import LedgerState
-from workers.deadletters.letters import Letter
 from workers.deadletters.masking import decoded, has_sensitive, masked, shown
 from workers.errors import Reject
+from workers.stream.ledger import LedgerState
+from workers.stream.letters import Letter
 
 RAW = 64
 """Bytes of an undecodable value that are shown."""

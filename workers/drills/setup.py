@@ -27,7 +27,7 @@ from workers.wiring import build_enricher, contracts_of, models_of, pick
 
 INSTANCE = "WORKERS_DRILL_INSTANCE"
 """The environment variable that tells processes of one drill apart."""
-LEFT_OUT = frozenset({"shadow", "group", "transactional_id", "principal", "replicas"})
+LEFT_OUT = frozenset({"shadow", "sequence", "group", "transactional_id", "principal", "replicas"})
 ROLES = ("input", "output", "dead_letter", "decisions")
 NOWHERE = "127.0.0.1:1"
 
@@ -169,8 +169,8 @@ def _plain_worker(
     left["dead_letter"] = {
         key: value
         for key, value in left["dead_letter"].items()
-        # Encrypted values could not be held against what was sent.
-        if key != "encryption"
+        # Encrypted values could not be held against what was sent, and nobody replays in a drill.
+        if key not in ("encryption", "ledger")
     }
     if isinstance(left.get("retries"), dict):
         left["retries"] = {key: v for key, v in left["retries"].items() if key != "topics"}

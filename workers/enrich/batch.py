@@ -89,6 +89,20 @@ class DecodedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Explained:
+    """Rows that were given reasons, and the seconds that took."""
+
+    rows: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Explained) -> Explained:
+        return Explained(self.rows + other.rows, self.seconds + other.seconds)
+
+
+NOTHING = Explained()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
     """What became of every row of a batch: exactly one of enriched, rejected, dropped.
 
@@ -96,7 +110,7 @@ class Outcomes:
     the values of its decision records, one a block, `decided` maps row to the first block's
     decision. `unknown` has the rows, rejected here, whose schema key is in no contract known so
     far: who can ask for it, should.
-    `decoded` is None where no model was asked.
+    `decoded` is None where no model was asked. `explained`: the reasons of all blocks.
     """
 
     batch: Batch
@@ -107,6 +121,7 @@ class Outcomes:
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
     decoded: DecodedRows | None = None
+    explained: Explained = NOTHING
 
     def __post_init__(self) -> None:
         counted = len(self.enriched) + len(self.rejected) + len(self.dropped)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder
 from workers.contracts.resolution import Resolver
-from workers.enrich.batch import Batch, DecodedRows, Outcomes, Rejection
+from workers.enrich.batch import NOTHING, Batch, DecodedRows, Outcomes, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
@@ -102,6 +102,7 @@ class Enricher:
             ledger.decided,
             ledger.unknown,
             decoded,
+            ledger.explained,
         )
 
     def _decode(self, group: Group, ledger: Ledger) -> Rows:
@@ -120,6 +121,7 @@ class Enricher:
         self, batch: Batch, rows: Rows, ledger: Ledger, effort: Effort
     ) -> DecodedRows | None:
         opinions = self._opinions(batch, rows, effort)
+        ledger.explained = sum((each.explained for each in opinions.values()), NOTHING)
         keep = self._settle(opinions, rows, ledger)
         numbers, versions, datums = rows.rows, rows.versions, rows.datums
         if len(keep) < len(numbers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from workers.contracts.derive import BLOCKS
@@ -30,12 +30,21 @@ class Policy:
     max_payload: int = 1024 * 1024
 
 
+def untimed() -> float:
+    """Nobody wants to know how long it takes."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What there is time for: what is left out when a batch would break its latency budget."""
+    """What there is time for: what is left out when a batch would break its latency budget.
+
+    `clock` gives seconds, for what is told of costs; no outcome depends on it.
+    """
 
     model: bool = True
     reasons: bool = True
+    clock: Callable[[], float] = field(default=untimed, compare=False)
 
 
 FULL = Effort()

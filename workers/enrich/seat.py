@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from workers.enrich.batch import Batch
+from workers.enrich.batch import NOTHING, Batch, Explained
 from workers.enrich.policy import Effort
 from workers.enrich.reading import Rows
 from workers.enrich.rules import Places, Rules
@@ -30,7 +30,8 @@ class OpinionState:
     """What a seat says of each place of `Rows`, by columns, while it is found out.
 
     `scores` has NaN where there is none; `without` has the reason where the decision was made
-    without the model; places of `failed` were asked about and got no usable score.
+    without the model; places of `failed` were asked about and got no usable score. `explained`:
+    what its reasons took.
     """
 
     scores: npt.NDArray[np.float64]
@@ -42,6 +43,7 @@ class OpinionState:
     reasons: list[Any]
     rejections: dict[int, Reject]
     failed: dict[int, str]
+    explained: Explained = NOTHING
 
     @classmethod
     def empty(cls, rows: int, version: str) -> OpinionState:
@@ -224,21 +226,25 @@ class _Trial:
         found.versions[places] = model.manifest.version
         found.arms[places] = arm
         if effort.reasons and model.manifest.reasons is not None and scored.matrix is not None:
-            self._reason(found, mine, decisions)
+            began = effort.clock()
+            rows = self._reason(found, mine, decisions)
+            found.explained += Explained(rows, effort.clock() - began)
 
-    def _reason(self, found: OpinionState, mine: Any, decisions: Column) -> None:
+    def _reason(self, found: OpinionState, mine: Any, decisions: Column) -> int:
+        """Give reasons to whoever asks for them; how many rows got some."""
         matrix: Matrix | None = self._scored.matrix
         if matrix is None:
-            return
+            return 0
         scores = self._scored.scores[mine]
         asked = ["" if np.isnan(s) else d for s, d in zip(scores, decisions, strict=True)]
         try:
             reasons = self._model.reasons(matrix[mine], asked)
         except Exception:  # noqa: BLE001  a decision without its reasons is still the decision
             # That they can be had at all was proven with the golden rows.
-            return
+            return 0
         for place, given in zip(self.places[mine].tolist(), reasons, strict=True):
             found.reasons[place] = given
+        return sum(map(bool, reasons))
 
 
 def share_of(key: bytes, salt: bytes) -> float:

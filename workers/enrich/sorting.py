@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.contracts.framing import PREFIX, SchemaKey, locate
-from workers.enrich.batch import Batch, Rejection
+from workers.enrich.batch import NOTHING, Batch, Explained, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import Policy
 from workers.enrich.versions import Version
@@ -24,6 +24,7 @@ class Ledger:
     decisions: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
+    explained: Explained = NOTHING
 
     def reject(self, row: int, reject: Reject, stage: str, schema_id: int | None = None) -> None:
         """The row goes to the dead-letter topic."""

@@ -51,7 +51,7 @@ class Reason(_Asked):
 class Prove(Protocol):
     """Holds a version to every worker that serves the model."""
 
-    def __call__(self, name: str, version: str) -> None:
+    def __call__(self, name: str, version: str, /) -> object:
         """Raises a Halt where it does not fit."""
 
 

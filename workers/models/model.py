@@ -84,7 +84,7 @@ class Model:
         failed: dict[int, str] = {}
         rows = np.flatnonzero(good)
         try:
-            raw = self._scorer.predict(featured.matrix[rows])
+            raw = self.predict(featured.matrix[rows])
             scores[rows] = calibrated(raw, self.manifest.calibration)
         except Exception as error:  # noqa: BLE001  # whatever LightGBM raises, the policy decides
             failed = dict.fromkeys(rows.tolist(), f"predict failed: {type(error).__name__}")
@@ -97,6 +97,10 @@ class Model:
         bands = np.searchsorted(self._starts, np.nan_to_num(scores, nan=low), side="right") - 1
         bands = np.maximum(bands, 0)
         return Scored(scores, bands, featured.rejections, failed, featured.matrix)
+
+    def predict(self, matrix: Matrix) -> npt.NDArray[np.float64]:
+        """Scores of rows of features, before calibration."""
+        return self._scorer.predict(matrix)
 
     def reasons(self, matrix: Matrix, decided: Sequence[str]) -> list[list[Reason]]:
         """The strongest contributions of each row whose decision asks for them, within the budget.

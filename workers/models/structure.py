@@ -17,6 +17,8 @@ from workers.errors import ModelError
 from workers.models.text import refuse_other_formats
 
 END = "end of trees"
+FORMATS = ("v3", "v4")
+"""LightGBM 2.3 to 3.3, and 4: what a later one means by the same lines nobody knows here."""
 LARGEST = 131_072
 """Leaves of a tree at most; LightGBM trains no more."""
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -44,9 +46,7 @@ def check_structure(text: str) -> None:
     _check_parameters(text)
     head, *rest = text.split("\nTree=")
     header = _fields(head)
-    for key in ("num_class", "num_tree_per_iteration"):
-        if header.get(key) != "1":
-            raise ModelError(f"{key} is {header.get(key)}: a model gives one score a row")
+    _check_kind(header)
     if f"\n{END}\n" not in text:
         raise ModelError(f"it is cut: the line `{END}` is missing")
     trees = [f"Tree={part}" for part in rest]
@@ -59,6 +59,17 @@ def check_structure(text: str) -> None:
             _check_tree(number, tree, size, features)
         except ModelError as error:
             raise ModelError(f"tree {number}: {error}") from error
+
+
+def _check_kind(header: Mapping[str, str]) -> None:
+    """A format that is known, and one score a row."""
+    if header.get("version") not in FORMATS:
+        raise ModelError(
+            f"its format is {header.get('version')}; {' and '.join(FORMATS)} are known"
+        )
+    for key in ("num_class", "num_tree_per_iteration"):
+        if header.get(key) != "1":
+            raise ModelError(f"{key} is {header.get(key)}: a model gives one score a row")
 
 
 def _check_parameters(text: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from workers.topology import Broker, Delivery, Worker
+from workers.topology import Broker, Delivery, Sequencing, Worker
 
 
 class Resource(StrEnum):
@@ -63,6 +63,8 @@ def principal(broker: Broker, worker: Worker) -> str:
 def grants(worker: Worker) -> tuple[Grant, ...]:
     """What the worker needs to run: to read, to write, to commit."""
     read, write = ("Describe", "Read"), ("Describe", "Write")
+    both = ("Describe", "Read", "Write")
+    followed = _followed(worker)
     topics = {worker.output.topic: "output", worker.dead_letter.topic: "dead letters"}
     if worker.decisions is not None:
         topics[worker.decisions.topic] = "decisions"
@@ -75,7 +77,12 @@ def grants(worker: Worker) -> tuple[Grant, ...]:
     found = [
         Grant(resource=Resource.TOPIC, name=worker.input.topic, operations=read, why="input"),
         *(
-            Grant(resource=Resource.TOPIC, name=topic, operations=write, why=role)
+            Grant(
+                resource=Resource.TOPIC,
+                name=topic,
+                operations=both if topic in followed else write,
+                why=role,
+            )
             for topic, role in topics.items()
         ),
         Grant(resource=Resource.GROUP, name=worker.group, operations=read, why="consumer group"),
@@ -92,6 +99,14 @@ def grants(worker: Worker) -> tuple[Grant, ...]:
             )
         )
     return tuple(found)
+
+
+def _followed(worker: Worker) -> frozenset[str]:
+    """Topics that it writes and reads: where keys keep their order, its failures are in them."""
+    ledger = worker.dead_letter.ledger
+    if worker.sequence is Sequencing.NONE or ledger is None:
+        return frozenset()
+    return frozenset({worker.dead_letter.topic, ledger.topic})
 
 
 def lacking(grant: Grant, who: str, acls: Iterable[SeenAcl]) -> tuple[str, ...]:

@@ -56,8 +56,10 @@ class Cluster:
     metadata: ClusterMetadata
 
 
-def connect(broker: Broker, name: str) -> Cluster:
+def connect(broker: Broker, name: str, log: Any = None) -> Cluster:
     """An admin client that a broker has answered; `name` is the client's.
+
+    `log` takes the client's own lines; by default they are logged.
 
     Raises:
         BrokerUnreachable: no broker answered within `broker.connect_timeout`.
@@ -66,13 +68,17 @@ def connect(broker: Broker, name: str) -> Cluster:
     clock = SystemClock()
     config: Config = {
         **common(broker, name),
-        "logger": ClientLog(Journal(clock, worker=name), clock),
+        "logger": log or ClientLog(Journal(clock, worker=name), clock),
     }
+    admin: AdminClient | None = None
     try:
         admin = AdminClient(config)
         # The whole list: asking for one topic may create it on a broker that allows that.
         return Cluster(admin, admin.list_topics(timeout=broker.connect_timeout))
     except KafkaException as error:
+        if admin is not None:
+            # What the client has to say of it is handed over when it is polled.
+            admin.poll(0)
         meant = translate(error.args[0], f"connecting to {broker.bootstrap_servers}")
         if isinstance(meant, Halt):
             raise meant from error

@@ -57,6 +57,8 @@ def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
         # A group without an offset, or one that retention overtook, is decided by the source.
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
+        # Markers of transactions have offsets and are never handed out: only this tells the end.
+        "enable.partition.eof": True,
         # A full queue is looked at again after this, not after a second (librdkafka's default).
         "fetch.queue.backoff.ms": 10,
         "queued.min.messages": worker.queues.consumer_messages,
@@ -95,6 +97,19 @@ def range_config(broker: Broker, worker: Worker) -> Config:
     if worker.protocol is Protocol.CONSUMER:
         config["group.protocol"] = "consumer"
     return config
+
+
+def tail_config(broker: Broker, worker: Worker, slot: int, level: str) -> Config:
+    """A consumer beside the stream that follows topics from their beginning; joins no group."""
+    return {
+        **range_config(broker, worker),
+        "client.id": f"{worker.name}.{instance_name(worker)}.{slot}.letters",
+        "isolation.level": level,
+        # What retention takes before it is read has nothing to say any more.
+        "auto.offset.reset": "earliest",
+        # At most a tenth of what the input may take.
+        "queued.max.messages.kbytes": max(1, worker.queues.consumer_bytes // 10240),
+    }
 
 
 def producer_config(broker: Broker, worker: Worker, slot: int) -> Config:

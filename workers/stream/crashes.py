@@ -243,4 +243,5 @@ def _completed(
         moved(outcomes.decisions),
         moved(outcomes.decided),
         {key: [places[row] for row in rows] for key, rows in outcomes.unknown.items()},
+        explained=outcomes.explained,
     )

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from workers.contracts.notes import ContractEvent
-from workers.enrich.batch import Outcomes
+from workers.enrich.batch import NOTHING, Explained, Outcomes
 from workers.models.following import ModelEvent
 from workers.models.shadow.counts import CountsState as ShadowCountsState
 from workers.models.shadow.counts import ShadowEvent
@@ -55,6 +55,11 @@ class Event(StrEnum):
     MODEL_SERVED = "model.served"
     MODEL_REFUSED = "model.does_not_fit"
     PROCESS_ENDED = "process.ended"
+    PAUSED = "worker.paused"
+    RESUMED = "worker.resumed"
+    HEALTH = "health.listening"
+    SNAPSHOT_FAILED = "health.snapshot_failed"
+    HEALTH_UNAVAILABLE = "health.unavailable"
 
 
 AnyEvent = Event | ContractEvent | ModelEvent | ShadowEvent
@@ -75,6 +80,7 @@ class CountsState:
     refused_models: Counter[str] = field(default_factory=Counter)
     given_up: Counter[str] = field(default_factory=Counter)
     breaches: Counter[str] = field(default_factory=Counter)
+    explained: Explained = NOTHING
     shadow: ShadowCountsState | None = None
 
     def tried(self, rows: int) -> None:
@@ -116,6 +122,7 @@ class Journal:
             why.reject.verdict.value for row, why in outcomes.rejected.items() if row not in later
         )
         counts.decisions.update(outcomes.decided.values())
+        counts.explained += outcomes.explained
 
     def progress(self) -> None:
         """One line every ten seconds: what was committed."""
@@ -141,9 +148,16 @@ class Journal:
             "batches": counts.batches,
             "recoveries": counts.recoveries,
             **{name: count for name, count in again.items() if count},
+            **({"reasons": _told(counts.explained)} if counts.explained.rows else {}),
             **{name: dict(counted) for name, counted in latency.items() if counted},
             **({} if counts.shadow is None else {"shadow": counts.shadow.totals()}),
         }
+
+
+def _told(explained: Explained) -> dict[str, float]:
+    """What reasons cost: rows, seconds, and microseconds of the loop a row."""
+    rows, seconds = explained.rows, explained.seconds
+    return {"rows": rows, "seconds": round(seconds, 3), "us_a_row": round(seconds * 1e6 / rows, 1)}
 
 
 class ClientLog:

@@ -17,18 +17,24 @@ from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size
 from workers.stream.pace import PaceState, Plan
+from workers.stream.pausing import Pauses
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
+from workers.stream.reporting import Reporter
 from workers.stream.retries import AtOnce, Waiting
 from workers.stream.schemas import Schemas
+from workers.stream.sequence import KeyOrder
 from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
+from workers.stream.snapshot import Phase
 from workers.stream.source import Polled, Source
 from workers.stream.work import Work
 from workers.topology import Delivery, Worker
 
 PATIENCE = 0.5
 """Seconds the loop waits for a publish before it pauses the partitions and keeps polling."""
+IDLE = 0.05
+"""Seconds between two looks whether all dead letters of before are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +71,13 @@ class Loop:
         schemas: Schemas,
         breaker: Breaker,
         slot: Slot,
+        pauses: Pauses,
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
+        reporter: Reporter,
         shadow: Shadowing | None = None,
+        order: KeyOrder | None = None,
         at: Failpoint = nowhere,
     ) -> None:
         """All parts are given; `wiring` makes them."""
@@ -80,10 +89,13 @@ class Loop:
         self._schemas = schemas
         self._breaker = breaker
         self._slot = slot
+        self._pauses = pauses
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
+        self._reporter = reporter
         self._shadow = shadow
+        self._order = order
         self._at = at
         self._pending = Pending(publisher, clock)
         self._in_flight: _InFlight | None = None
@@ -95,6 +107,7 @@ class Loop:
         self._stopping = False
         self._stop_by: float | None = None
         source.before_revoke = self._before_revoke
+        source.turned, source.moved = reporter.turn, reporter.moved
 
     @property
     def stopped_partitions(self) -> dict[int, str]:
@@ -122,17 +135,22 @@ class Loop:
             if self._shadow is not None:
                 self._shadow.start()
             self._start()
+            self._reporter.phase(Phase.RUNNING)
             with suppress(_Drain):
                 while not self._stopping:
                     self.run_once()
+            self._reporter.phase(Phase.DRAINING)
             self._drain()
         finally:
+            self._reporter.phase(Phase.STOPPED)
             self._pending.abandon()
             if self._shadow is not None:
                 self._shadow.close()
             self._slot.close()
             self._schemas.close()
             self._source.close()
+            if self._order is not None:
+                self._order.close()
 
     def run_once(self) -> None:
         """One batch: its offsets move only after the broker holds every outcome of it."""
@@ -143,14 +161,20 @@ class Loop:
             self._breaker.release()
             if self._waiting is not None:
                 self._waiting.release()
+            if self._order is not None:
+                self._order.release()
+            self._pauses.take()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
+            polled = replace(polled, batch=self._pauses.hold(polled.batch))
             if self._waiting is not None:
                 polled = replace(polled, batch=self._waiting.hold(polled.batch))
+            self._wait_for_letters(polled)
             waited = self._clock.monotonic()
             plan = self._pace.plan(len(polled.batch))
-            polled, outcomes = self._outcomes(polled, plan.effort)
+            effort = replace(plan.effort, clock=self._clock.monotonic)
+            polled, outcomes = self._outcomes(polled, effort)
             scored = self._clock.monotonic()
             self._pace.scored(len(polled.batch), plan, scored - waited)
             self._settle()
@@ -160,17 +184,41 @@ class Loop:
         except Retry as unwell:
             self._recover(unwell)
 
+    def _wait_for_letters(self, polled: Polled) -> None:
+        """Where the order of keys is kept, every failure before this batch must be known.
+
+        Raises:
+            Retry: the broker does not answer, or partitions moved meanwhile.
+        """
+        if self._order is None or not len(polled.batch):
+            return
+        while not self._order.current(polled.epoch):
+            if self._stopping:
+                raise _Drain
+            self._source.idle(IDLE)
+            if not self._source.owns(polled):
+                raise Moved("partitions moved while dead letters were being read")
+
     def _outcomes(self, polled: Polled, effort: Effort) -> tuple[Polled, Outcomes]:
         """The batch's outcomes; without rows that wait for a schema, or for the breaker."""
         outcomes = self._enrich(polled.batch, effort)
         if outcomes.unknown and (rest := self._schemas.hold(outcomes)) is not None:
             polled = replace(polled, batch=rest)
             outcomes = self._enrich(rest, effort)
+        outcomes = self._judged(outcomes)
+        if self._order is not None and (rest := self._order.hold(outcomes)) is not None:
+            polled = replace(polled, batch=rest)
+            outcomes = self._judged(self._enrich(rest, effort))
         if (rest := self._breaker.hold(outcomes)) is not None:
             polled = replace(polled, batch=rest)
-            outcomes = self._enrich(rest, effort)
+            outcomes = self._judged(self._enrich(rest, effort))
+        return polled, outcomes
+
+    def _judged(self, outcomes: Outcomes) -> Outcomes:
+        """The outcomes, with rejections for reasons that are not in the record itself."""
         outcomes = held_to_size(outcomes, self._worker.output.max_message_bytes)
-        return polled, self._caution.apply(outcomes)
+        outcomes = self._caution.apply(outcomes)
+        return outcomes if self._order is None else self._order.parked(outcomes)
 
     def _publish(self, polled: Polled, outcomes: Outcomes, times: _Times, plan: Plan) -> None:
         """Hand the batch to the publisher's thread."""
@@ -182,6 +230,9 @@ class Loop:
         decisions = sum(map(len, outcomes.decisions.values()))
         count = len(outcomes.enriched) + decisions + len(outcomes.rejected)
         self._in_flight = _InFlight(polled, outcomes, times, plan.shadow)
+        if self._order is not None:
+            self._order.published(outcomes)
+        self._reporter.publishing()
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
 
     def _settle(self) -> None:
@@ -207,6 +258,7 @@ class Loop:
         publish = self._pending.finished - times.scored_at
         stages = {"wait": times.wait, "score": times.score, "publish": publish}
         self._pace.settled(len(flight.polled.batch), stages)
+        self._reporter.settled(flight.polled.batch)
         self._journal.committed(flight.outcomes, self._outgoing.later(flight.outcomes))
         if self._shadow is not None and flight.shadow:
             self._shadow.offer(flight.outcomes)
@@ -237,7 +289,7 @@ class Loop:
         """Nothing of the batch is committed, or that is not known: new producer, then rewind."""
         self._journal.counts.recoveries += 1
         self._attempts += 1
-        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._unwell(unwell)
         flight, cause = self._abandon(unwell)
         began = self._clock.monotonic()
         for wait in self._waits(at_once=isinstance(unwell, Moved | Refused | TopicRefused)):
@@ -248,12 +300,19 @@ class Loop:
                 self._publisher.renew()
                 self._source.rewind()
                 self._breaker.rewound()
+                if self._order is not None:
+                    self._order.rewound()
                 break
             except Retry as again:
-                self._journal.warn(Event.UNWELL, why=str(again))
+                self._unwell(again)
+        self._reporter.well()
         self._journal.info(Event.RECOVERED, seconds=round(self._clock.monotonic() - began, 3))
         if flight is not None and cause is not None:
             self._blame(cause, flight)
+
+    def _unwell(self, unwell: Retry) -> None:
+        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._reporter.unwell(str(unwell))
 
     def _idle(self, seconds: float) -> None:
         """Wait, in the group, until it is time or the worker is to stop."""
@@ -343,7 +402,8 @@ class Loop:
                 self._source.open()
                 break
             except Retry as unwell:
-                self._journal.warn(Event.UNWELL, why=str(unwell))
+                self._unwell(unwell)
+        self._reporter.well()
         self._journal.info(Event.STARTED, group=self._worker.group, topic=self._worker.input.topic)
 
     def _drain(self) -> None:

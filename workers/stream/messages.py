@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import methodcaller
 
 from confluent_kafka import Message
 
 from workers.enrich.batch import Batch, HeaderList
+
+_ASK = methodcaller("headers")
 
 
 def to_batch(topic: str, now: int, messages: Sequence[Message]) -> Batch:
@@ -30,17 +33,20 @@ def _bytes(content: str | bytes | None) -> bytes | None:
 
 
 def _headers(messages: Sequence[Message]) -> tuple[list[HeaderList], frozenset[int]]:
-    """Headers of each, and the rows whose header names are not UTF-8."""
-    try:
-        return [m.headers() for m in messages], frozenset()  # type: ignore[misc]
-    except SystemError:
-        pass
+    """Headers of each, and the rows whose header names are not UTF-8.
+
+    For such a name the client (2.16) returns a list with a hole in it and leaves an exception
+    behind. Each is asked once, because whoever asks again gets that list, which ends the process;
+    and by way of C, which looks at once: Python's own call, when it is warm, takes the list.
+    """
     headers: list[HeaderList] = []
     unreadable = set[int]()
-    for row, message in enumerate(messages):
+    asked = map(_ASK, messages)
+    while True:
         try:
-            headers.append(message.headers())  # type: ignore[arg-type]
+            headers.extend(asked)
         except SystemError:
+            unreadable.add(len(headers))
             headers.append(None)
-            unreadable.add(row)
-    return headers, frozenset(unreadable)
+        else:
+            return headers, frozenset(unreadable)

@@ -34,9 +34,9 @@ def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
     return refused(outcomes, dict.fromkeys(over, reject))
 
 
-def refused(outcomes: Outcomes, rows: dict[int, Reject]) -> Outcomes:
+def refused(outcomes: Outcomes, rows: dict[int, Reject], stage: str = "output") -> Outcomes:
     """The outcomes, with these enriched rows turned into rejections."""
-    rejected = {row: Rejection(reject, "output") for row, reject in rows.items()}
+    rejected = {row: Rejection(reject, stage) for row, reject in rows.items()}
     return replace(
         outcomes,
         enriched={row: v for row, v in outcomes.enriched.items() if row not in rows},

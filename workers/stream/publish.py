@@ -111,7 +111,6 @@ class _Producing:
                 self._at("half")
             if number % 500 == 0:
                 work.watch.pulse(self._clock.monotonic(), "producing")
-            stamp = stamp if stamp > 0 else 0
             while True:
                 try:
                     if headers:

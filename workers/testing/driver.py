@@ -14,6 +14,7 @@ from workers.models.shadow.shadow import Shadow
 from workers.stream.clock import Clock
 from workers.stream.journal import Journal
 from workers.stream.publish import Failpoint, nowhere
+from workers.stream.snapshot import Board
 from workers.testing.embedded import EmbeddedBroker
 from workers.topology import Broker, Topology, Worker
 from workers.wiring import build_loop, topics_of
@@ -76,6 +77,7 @@ class Driver:
             topology, worker, enricher, slot=slot, clock=clock, at=at, challenger=challenger
         )
         self.loop = running.loop
+        self.board: Board = running.board
         self._shadow = running.shadow
         self._enricher = enricher
         self.journal: Journal = running.journal

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-COMPLETE = ".complete"
+from workers.testing.downloads import COMPLETE, kept
 
 
 class NoEnvironment(RuntimeError):  # noqa: N818  what there is, not an error of ours
@@ -24,7 +22,7 @@ def environment(name: str, packages: Sequence[str]) -> Path:
     Raises:
         NoEnvironment: neither uv nor pip could make it.
     """
-    with _home(name) as home:
+    with kept(name) as home:
         python = home / "bin" / "python"
         if not (home / COMPLETE).exists():
             shutil.rmtree(home, ignore_errors=True)
@@ -47,24 +45,13 @@ def locked_environment(name: str, project: Path, extra: str) -> Path:
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is None:
         raise NoEnvironment("no uv, which reads uv.lock: `make setup` installs it")
-    with _home(name) as home:
+    with kept(name) as home:
         command = [
             uv, "sync", "--quiet", "--frozen", "--no-default-groups", "--no-install-project",
             "--extra", extra, "--python", sys.executable, "--project", str(project),
         ]  # fmt: skip
         _run(command, UV_PROJECT_ENVIRONMENT=str(home))
     return home / "bin" / "python"
-
-
-@contextmanager
-def _home(name: str) -> Iterator[Path]:
-    """Where it is; one process makes it, the others wait."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    home = cache / "enrichment-workers" / name
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield home
 
 
 def _run(command: Sequence[str], **variables: str) -> None:

@@ -30,6 +30,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from workers.testing.downloads import COMPLETE, kept
+
 VERSION = "4.1.1"
 IMAGE = f"apache/kafka:{VERSION}"
 READY_SECONDS = 90.0
@@ -241,10 +243,14 @@ def jars() -> Path:
     Raises:
         NoKafka: Java or Maven is missing, or they cannot be had.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    libs = cache / "enrichment-workers" / f"kafka-{VERSION}"
-    if (libs / ".complete").exists():
-        return libs
+    with kept(f"kafka-{VERSION}") as libs:
+        if not (libs / COMPLETE).exists():
+            _fetch(libs)
+            (libs / COMPLETE).touch()
+    return libs
+
+
+def _fetch(libs: Path) -> None:
     missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
     if missing:
         raise NoKafka(
@@ -262,8 +268,6 @@ def jars() -> Path:
         )
     if done.returncode != 0:
         raise NoKafka(f"Maven could not fetch Kafka's jars: {done.stdout[-2000:].decode()}")
-    (libs / ".complete").touch()
-    return libs
 
 
 def _server_properties(port: int, controller: int, folder: Path) -> str:

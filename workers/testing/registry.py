@@ -19,6 +19,7 @@ from typing import Self
 
 import httpx2
 
+from workers.testing.downloads import COMPLETE, kept
 from workers.testing.kafka import free_port
 
 VERSION = "2.6.13.Final"
@@ -116,10 +117,14 @@ def real_registry() -> RealRegistry:
 
 
 def _installed() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    home = cache / "enrichment-workers" / f"apicurio-{VERSION}"
-    if (home / ".complete").exists():
-        return home
+    with kept(f"apicurio-{VERSION}") as home:
+        if not (home / COMPLETE).exists():
+            _fetch(home)
+            (home / COMPLETE).touch()
+    return home
+
+
+def _fetch(home: Path) -> None:
     missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
     if missing:
         raise NoRegistry(
@@ -137,5 +142,3 @@ def _installed() -> Path:
         for archive in Path(folder).glob("*.tar.gz"):
             with tarfile.open(archive) as opened:
                 opened.extractall(home, filter="data")
-    (home / ".complete").touch()
-    return home

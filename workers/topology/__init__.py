@@ -12,6 +12,7 @@ from workers.topology.deciding import (
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
 from workers.topology.gateway import Gateway, WorkerGateway
+from workers.topology.health import Health
 from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
@@ -25,6 +26,7 @@ from workers.topology.worker import (
     HeaderPolicy,
     Partitioning,
     Protocol,
+    Sequencing,
     Tombstones,
     Unframed,
     Worker,
@@ -40,6 +42,7 @@ __all__ = [
     "FirstStart",
     "Gateway",
     "HeaderPolicy",
+    "Health",
     "Latency",
     "MlflowPlace",
     "ModelRef",
@@ -51,6 +54,7 @@ __all__ = [
     "RetryTopic",
     "Rule",
     "RuleSet",
+    "Sequencing",
     "Tier",
     "Tombstones",
     "TopicSettings",

@@ -15,6 +15,10 @@ BlockName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+MIN_POLL, MAX_POLL = 0.01, 5.0
+"""Seconds. A bypass is to be in force everywhere within ten, whoever wrote the topology."""
+
+
 class OnModelFailure(StrEnum):
     """What to do with an event whose features are good and whose model failed."""
 
@@ -42,7 +46,8 @@ class ModelRef(Part):
         description="Instead of a version: what `workers models promote` lets it stand for.",
     )
     poll: Duration = Field(
-        default=2.0, description="How often the store is looked at, for aliases and bypass."
+        default=2.0,
+        description="How often the store is looked at, for aliases and bypass: 5s at most.",
     )
     backend: Backend = Field(
         default=Backend.LIGHTGBM,
@@ -54,6 +59,8 @@ class ModelRef(Part):
     def _one(self) -> Self:
         if (self.version is None) == (self.alias is None):
             raise ValueError("write one of `version` and `alias`")
+        if not MIN_POLL <= self.poll <= MAX_POLL:
+            raise ValueError(f"poll is {MIN_POLL * 1000:g}ms at least and {MAX_POLL:g}s at most")
         return self
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from workers.topology.contracts import ContractsPlace
 from workers.topology.gateway import Gateway
+from workers.topology.health import Health
 from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
@@ -54,6 +55,9 @@ class Topology(Part):
         "process.",
     )
     gateway: Gateway | None = Field(default=None, description="Decisions by HTTP.")
+    health: Health | None = Field(
+        default_factory=Health, description="Where processes say how they are; `null`: nowhere."
+    )
     transforms: dict[TransformName, Transform] = Field(
         default_factory=dict, description="Repairs for `workers dlq replay --transform`, by name."
     )

@@ -74,6 +74,13 @@ class Partitioning(StrEnum):
     SAME = "same"
 
 
+class Sequencing(StrEnum):
+    """Is the order of a key kept where one of its records fails?"""
+
+    NONE = "none"
+    KEY = "key"
+
+
 class InputTopic(Part):
     """What the worker reads."""
 
@@ -267,6 +274,11 @@ class Worker(Part):
         default_factory=Retries, description="Trying again what may pass by itself."
     )
     tier: SkipJsonSchema[Tier | None] = None
+    sequence: Sequencing = Field(
+        default=Sequencing.NONE,
+        description="`key`: after a dead letter later records of its key are parked behind it, as "
+        "dead letters, until it is replayed or resolved; needs `dead_letter.ledger`.",
+    )
     watchdog: Duration = Field(
         default=60.0, description="A batch that takes longer to enrich ends its process."
     )
@@ -339,6 +351,21 @@ class Worker(Part):
             raise ValueError("gateway: every decision is logged; say where, in `decisions`")
         if self.latency is not None and self.batch.linger > self.latency.wait:
             raise ValueError("batch.linger is longer than latency.wait: each batch would break it")
+        return self
+
+    @model_validator(mode="after")
+    def _in_sequence(self) -> Self:
+        if self.sequence is Sequencing.NONE:
+            return self
+        if self.dead_letter.ledger is None:
+            raise ValueError(
+                "sequence: key needs dead_letter.ledger: without it nothing would ever say that "
+                "a key may go on"
+            )
+        if self.retries.topics or self.tier is not None:
+            raise ValueError(
+                "sequence: key keeps the order of a key and retries.topics give it up; choose one"
+            )
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from workers.contracts.comparison import comparison_schema
 from workers.models.shadow.challenger import Challenger
 from workers.models.shadow.counts import CountsState, Fault
 from workers.models.shadow.frames import State
-from workers.models.shadow.offer import Offer
+from workers.models.shadow.offer import Asked
 from workers.models.shadow.process import Answers, ChildFailed
 
 Comparison = tuple[bytes | None, bytes, int]
@@ -69,14 +69,14 @@ def failed(fault: Fault, rows: int) -> Opinion:
     return Opinion(np.full(rows, np.nan), nothing, pa.repeat(fault.value, rows))
 
 
-def count(counts: CountsState, offer: Offer, places: list[int], made: Opinion) -> None:
+def count(counts: CountsState, asked: Asked, made: Opinion) -> None:
     """Add rows up."""
     failures = pc.value_counts(made.failure.drop_null()).to_pylist()
     counts.failed.update({entry["values"]: entry["counts"] for entry in failures})
-    agrees = pc.equal(made.decision, pa.array(_decided(offer, places), pa.string()))
+    agrees = pc.equal(made.decision, asked.decided)
     counts.compared += len(agrees) - agrees.null_count
     counts.disagreed += len(agrees) - agrees.null_count - agrees.true_count
-    difference = np.abs(offer.scores[places] - made.scores)
+    difference = np.abs(asked.scores - made.scores)
     difference = difference[~np.isnan(difference)]
     if len(difference):
         counts.differing += len(difference)
@@ -92,31 +92,20 @@ class Recorder:
         self._prefix = prefix
         self._block = BlockEncoder(comparison_schema())
 
-    def records(
-        self, offer: Offer, places: list[int], challenger: Challenger, made: Opinion
-    ) -> list[Comparison]:
-        """One for each of the places, in their order."""
-        decided = pa.array(_decided(offer, places), pa.string())
+    def records(self, asked: Asked, challenger: Challenger, made: Opinion) -> list[Comparison]:
+        """One a row, in their order."""
         columns: dict[str, Any] = {
-            "decision_id": offer.ids(places),
-            "model": pa.repeat(challenger.bundle.manifest.name, len(places)),
-            "champion": _side(offer.champion, offer.scores[places], decided),
+            "decision_id": asked.ids,
+            "model": pa.repeat(challenger.bundle.manifest.name, len(asked)),
+            "champion": _side(asked.champion, asked.scores, asked.decided),
             "challenger": _side(challenger.version, made.scores, made.decision),
-            "agrees": pc.equal(made.decision, decided),
+            "agrees": pc.equal(made.decision, asked.decided),
             "failure": made.failure,
-            "event_at": [offer.timestamps[offer.rows[place]][1] for place in places],
+            "event_at": asked.stamps,
         }
-        datums = self._block.encode(columns, len(places))
-        keys, rows, prefix = offer.keys, offer.rows, self._prefix
-        stamps = columns["event_at"]
-        return [
-            (keys[rows[place]], prefix + datum, stamp)
-            for place, datum, stamp in zip(places, datums, stamps, strict=True)
-        ]
-
-
-def _decided(offer: Offer, places: list[int]) -> list[str]:
-    return [offer.decided[offer.rows[place]] for place in places]
+        prefix = self._prefix
+        values = [prefix + datum for datum in self._block.encode(columns, len(asked))]
+        return list(zip(asked.keys, values, asked.stamps, strict=True))
 
 
 def _side(version: str, scores: npt.NDArray[np.float64], decision: pa.Array) -> pa.StructArray:

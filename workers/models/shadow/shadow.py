@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -24,11 +25,12 @@ from workers.models.shadow.comparison import (
     failed,
 )
 from workers.models.shadow.counts import CountsState, Fault, Note, ShadowEvent, Skip
-from workers.models.shadow.offer import Offer, joined
+from workers.models.shadow.offer import Asked, Offer, joined
 from workers.models.shadow.process import COMMAND, ChildFailed, Closing
 from workers.models.shadow.runner import RunState
 from workers.topology.shadow import ShadowTopic
 
+THREAD = "shadow"
 CLOSE_SECONDS = 1.0
 GATHER_SECONDS = 0.2
 GATHER_ROWS = 4000
@@ -80,7 +82,7 @@ class Shadow:
         self._held: Offer | None = None
         self._offers: queue.SimpleQueue[Offer | None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
 
     @property
     def fields(self) -> frozenset[str]:
@@ -124,6 +126,9 @@ class Shadow:
             self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            # What `top -H` shows: what a shadow costs its worker can be seen.
+            Path("/proc/thread-self/comm").write_text(THREAD)
         try:
             while not self._closing.is_set():
                 try:
@@ -146,7 +151,7 @@ class Shadow:
         self._begin()
         if found := self._gather():
             try:
-                self._take(joined(found))
+                self._take(found)
             finally:
                 self._taken += sum(offer.size for offer in found)
 
@@ -232,39 +237,37 @@ class Shadow:
             self._idle = None
             self._tell(ShadowEvent.STARTED, version=run.challenger.version)
 
-    def _take(self, offer: Offer) -> None:
-        run = self._run_state
+    def _take(self, offers: Sequence[Offer]) -> None:
+        """Each of them `joins` the first."""
+        run, offer, size = self._run_state, offers[0], sum(each.size for each in offers)
         if run is None or run.child is None:
-            self._pass_over(self._idle or Skip.STARTING, offer.size)
+            self._pass_over(self._idle or Skip.STARTING, size)
         elif offer.champion == run.challenger.version:
-            self._pass_over(Skip.NO_CHALLENGER, offer.size)
+            self._pass_over(Skip.NO_CHALLENGER, size)
             # It was promoted: the next look ends it.
             self._look_at = 0.0
         elif why := run.challenger.misfit(offer.table.schema):
-            self._pass_over(Skip.UNFIT, offer.size)
+            self._pass_over(Skip.UNFIT, size)
             if self._idle is not Skip.UNFIT:
                 self._tell(ShadowEvent.UNFIT, version=run.challenger.version, why=why)
             self._idle = Skip.UNFIT
         else:
-            places = offer.sampled(offer.published(), self._settings.share)
-            self._pass_over(Skip.SHARE, offer.size - len(places))
-            if places:
-                self._compare(offer, places, run)
+            asked = joined([each.asked(self._settings.share) for each in offers])
+            self._pass_over(Skip.SHARE, size - len(asked))
+            if len(asked):
+                self._compare(asked, run)
 
-    def _compare(self, offer: Offer, places: list[int], run: RunState) -> None:
-        table = offer.table
-        if len(places) < table.num_rows:
-            table = table.take(pa.array(places))
+    def _compare(self, asked: Asked, run: RunState) -> None:
         failure: ChildFailed | None = None
         try:
-            made = run.score(table, self._settings.timeout)
+            made = run.score(asked.table, self._settings.timeout)
         except ChildFailed as error:
-            failure, made = error, failed(error.fault, len(places))
+            failure, made = error, failed(error.fault, len(asked))
         except Closing:
-            self._pass_over(Skip.CLOSED, len(places))
+            self._pass_over(Skip.CLOSED, len(asked))
             raise
-        count(self.counts, offer, places, made)
-        self._publisher.publish(self._recorder.records(offer, places, run.challenger, made))
+        count(self.counts, asked, made)
+        self._publisher.publish(self._recorder.records(asked, run.challenger, made))
         if failure is not None:
             self._failed(failure)
 

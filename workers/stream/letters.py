@@ -76,6 +76,11 @@ class Letter:
         return _number(self.said.get(f"{OURS}schema.id"))
 
     @property
+    def model(self) -> str:
+        """The model's name, where the record got so far."""
+        return self.said.get(f"{OURS}model", "")
+
+    @property
     def model_version(self) -> str:
         """The model's version, where the record got so far."""
         return self.said.get(f"{OURS}model.version", "")
@@ -170,6 +175,7 @@ class Wanted:
     verdicts: Sequence[str] = ()
     codes: Sequence[str] = ()
     schema_id: int | None = None
+    model: str | None = None
     model_version: str | None = None
     key: bytes | None = None
     origin_partition: int | None = None
@@ -184,6 +190,7 @@ class Wanted:
                 not self.verdicts or letter.verdict in self.verdicts,
                 not self.codes or letter.code in self.codes,
                 self.schema_id is None or letter.schema_id == self.schema_id,
+                self.model is None or letter.model == self.model,
                 self.model_version is None or letter.model_version == self.model_version,
                 self.key is None or letter.key == self.key,
                 self.origin_partition is None

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from workers.deadletters.letters import Letter
 from workers.enrich.batch import Batch
+from workers.stream.letters import Letter
 from workers.stream.records import Record
 
 
