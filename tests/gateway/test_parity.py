@@ -20,6 +20,7 @@ from workers.offline.files import write_container
 from workers.offline.score import score_file
 from workers.testing import Driver, EmbeddedBroker, GatewayDriver, Reader, produce
 from workers.topology import Topology
+from workers.topology.gateway import Caller
 from workers.wiring import build_enricher, build_path
 
 COUNT = 300
@@ -106,3 +107,43 @@ def test_every_door_decides_the_same(
     ids = [block["decision_id"] for block in blocks_of(logged, contracts)]
     assert ids[:COUNT] == [block["decision_id"] for block in by_json]
     assert len(set(ids)) == 2 * COUNT + 2
+
+
+def test_a_record_s_key_is_a_field_of_its_event(
+    embedded: EmbeddedBroker,
+    gateway_topology: Callable[..., Topology],
+    client: Callable[[GatewayDriver], httpx2.Client],
+    flights: list[bytes],
+    events: list[Json],
+) -> None:
+    """As JSON and as Avro, so that a canary takes the same ones by every door."""
+    topology = gateway_topology(embedded, settings={"key": "flight_id"})
+    worker = topology.workers["flight-delays"]
+    assert worker.decisions is not None
+    with GatewayDriver(topology) as gateway:
+        asking = client(gateway)
+        assert asking.post(PATH, json=events[0]).status_code == 200
+        media = {"Content-Type": "application/avro"}
+        assert asking.post(PATH, content=GOOD + flights[1], headers=media).status_code == 200
+    with Reader(embedded.bootstrap_servers, worker.decisions.topic) as reader:
+        keys = {record.key for record in reader.until(lambda read: len(read) >= 2)}
+
+    assert keys == {event["flight_id"].encode() for event in events[:2]}
+
+
+def test_a_unix_socket_is_a_door_too(
+    embedded: EmbeddedBroker,
+    gateway_topology: Callable[..., Topology],
+    events: list[Json],
+    tmp_path: Path,
+) -> None:
+    """For a process beside it, without credentials; one that was left behind is no hindrance."""
+    place = tmp_path / "gateway.sock"
+    quiet = {"beside": Caller(workers=("*",))}
+    topology = gateway_topology(embedded, socket=place, callers=quiet, anonymous="beside")
+    for _ in range(2):
+        with GatewayDriver(topology):
+            transport = httpx2.HTTPTransport(uds=str(place))
+            with httpx2.Client(transport=transport, base_url="http://gateway") as asking:
+                assert asking.post(PATH, json=events[0]).status_code == 200
+    assert place.is_socket()
