@@ -20,6 +20,8 @@ from workers.stream.crashes import Watchdog
 from workers.stream.journal import Event, Journal
 from workers.stream.logs import configure_logging
 from workers.stream.snapshot import Board
+from workers.telemetry.prometheus import Rendering
+from workers.telemetry.registry import Registry
 from workers.topology import Topology, Worker, load
 from workers.wiring import board_of, build_enricher, build_loop, check_broker, pick
 
@@ -46,17 +48,27 @@ def run_one(topology: Path, name: str | None, slot: int = 0) -> None:
     worker = pick(loaded, name)
     clock = SystemClock()
     board = board_of(worker, slot, clock)
-    journal = Journal(clock, worker=worker.name, instance=board.snapshot.instance)
+    registry = Registry()
+    journal = Journal(clock, registry, worker=worker.name, instance=board.snapshot.instance)
     # Before anything is loaded: a start may take a while, and whoever waits wants to know of it.
-    with answering(loaded.health, slot, board, clock, journal):
-        _run_loop(loaded, worker, slot, board)
+    metrics = Rendering(registry, worker.name)
+    with answering(loaded.health, slot, board, clock, journal, metrics):
+        _run_loop(loaded, worker, slot, board, registry)
 
 
-def _run_loop(loaded: Topology, worker: Worker, slot: int, board: Board) -> None:
+def _run_loop(
+    loaded: Topology, worker: Worker, slot: int, board: Board, registry: Registry
+) -> None:
     enricher = build_enricher(loaded, worker)
     check_broker(loaded.broker, worker)
     running = build_loop(
-        loaded, worker, enricher, slot=slot, watchdog=watchdog(worker.watchdog), board=board
+        loaded,
+        worker,
+        enricher,
+        slot=slot,
+        watchdog=watchdog(worker.watchdog),
+        board=board,
+        registry=registry,
     )
     # What is loaded now stays; batches are freed by reference counting and hold no cycles, so the
     # collector would look at tens of thousands of records again and again and find nothing.

@@ -291,6 +291,9 @@ class SimulatedProducer:
         self._refused: Records = []
         self._won = False
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     def _fault(self, call: str) -> str:
         found = self._cluster.faults[self._slot, call]
         return found.popleft() if found else ""

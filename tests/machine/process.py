@@ -20,16 +20,21 @@ from workers.stream import pending, publish
 from workers.stream.breaker import Breaker
 from workers.stream.clock import Clock
 from workers.stream.deadletters import Origin
+from workers.stream.drifting import Drifting
 from workers.stream.journal import Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
 from workers.stream.pausing import Pauses
 from workers.stream.publish import AcknowledgedPublisher, Publisher, TransactionalPublisher
+from workers.stream.recorder import Recorder
 from workers.stream.reporting import Parts, Reporter, first_snapshot
 from workers.stream.schemas import Schemas
 from workers.stream.slot import Slot
 from workers.stream.snapshot import Board
 from workers.stream.source import Source
+from workers.stream.tracing import Traces
+from workers.telemetry.registry import Registry as Numbers
+from workers.telemetry.spans import NoExports, Untraced
 from workers.topology import Delivery, Worker
 
 UNKNOWN: SchemaKey = 7
@@ -86,6 +91,18 @@ def _reporter(source: Source, clock: Clock, slot: int) -> Reporter:
     return Reporter(board, source.lag, parts, clock)
 
 
+def _recorder(worker: Worker, journal: Journal, clock: Clock) -> Recorder:
+    return Recorder(
+        worker=worker,
+        registry=Numbers(),
+        journal=journal,
+        clock=clock,
+        drifting=Drifting(None),
+        traces=Traces(worker, Untraced(), clock),
+        exports=NoExports(),
+    )
+
+
 class Process:
     """A worker process. `main` is its loop, `publishes` every publish that it began."""
 
@@ -114,6 +131,7 @@ class Process:
             clock=clock,
             journal=journal,
             reporter=_reporter(source, clock, slot),
+            recorder=_recorder(worker, journal, clock),
         )
         self.main = Task(self.loop.run)
         _OF_TASK[self.main] = self

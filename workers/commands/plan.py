@@ -42,12 +42,13 @@ _COLOUR = {Kind.FAULT: "red", Kind.WARNING: "yellow", Kind.NOTE: "dim"}
 
 
 class PlanOutput(StrEnum):
-    """How a plan is printed; the last two are what others apply."""
+    """How a plan is printed; the last three are what others apply."""
 
     TABLE = "table"
     JSON = "json"
     ACLS = "acls"
     STRIMZI = "strimzi"
+    HELM = "helm"
 
 
 def show_plan(
@@ -56,7 +57,10 @@ def show_plan(
     topology: TopologyFile = DEFAULT_TOPOLOGY,
     output: Annotated[
         PlanOutput,
-        typer.Option(help="Table, JSON, kafka-acls commands, or Strimzi's Kubernetes objects."),
+        typer.Option(
+            help="Table, JSON, kafka-acls commands, Strimzi's Kubernetes objects, or values for "
+            "the chart of deploy/helm."
+        ),
     ] = PlanOutput.TABLE,
     strimzi_cluster: Annotated[
         str, typer.Option(help="Name of the Kafka object that Strimzi's objects belong to.")
@@ -73,6 +77,9 @@ def show_plan(
     _, seen = _looked(wants)
     if output is PlanOutput.STRIMZI:
         print(_strimzi(wants, seen, strimzi_cluster), end="")
+        return
+    if output is PlanOutput.HELM:
+        print(_helm(wants, seen), end="")
         return
     with opened_registry(wants) as registry:
         steps = plan(wants, seen, registry)
@@ -195,6 +202,20 @@ def _strimzi(wants: Wanted, seen: Seen, cluster: str) -> str:
         objects.append(kafka_topic(found, cluster))
     broker = wants.topology.broker
     return documents([*objects, *(kafka_user(broker, w, cluster) for w in wants.workers)])
+
+
+def _helm(wants: Wanted, seen: Seen) -> str:
+    from workers.operate.helm import values
+    from workers.operate.strimzi import documents
+    from workers.operate.topics import sizes
+
+    if len(wants.workers) != 1:
+        raise TopologyError("a release of the chart runs one worker: name it")
+    worker = wants.workers[0]
+    found = sizes(worker.input.topic, wants.topics, seen)
+    if found is None:
+        raise ClientHalt(f"topic {worker.input.topic} is not there: replicas follow its partitions")
+    return documents([values(wants.topology.broker, worker, found[0])])
 
 
 def _code(steps: Iterable[Step]) -> int:

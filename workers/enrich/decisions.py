@@ -138,7 +138,7 @@ class DecisionLog:
         # A type of 0: the record has no timestamp.
         without = kinds == 0
         raw = np.full(len(rows.rows), np.nan)
-        for asked in opinion.asked:
+        for asked in opinion.trials:
             raw[asked.places] = asked.raw
         raw[np.isnan(opinion.scores)] = np.nan
         given = raw[places]
@@ -159,13 +159,13 @@ class DecisionLog:
         """Every place belongs to one part: by the model that was asked, or that would be."""
         owner = np.full(len(rows.rows), -1, dtype=np.intp)
         index = np.zeros(len(rows.rows), dtype=np.intp)
-        for number, asked in enumerate(opinion.asked):
+        for number, asked in enumerate(opinion.trials):
             owner[asked.places] = number
             index[asked.places] = np.arange(len(asked.places))
         mine = owner[places]
         parts = [
             self._part(seat, asked, np.flatnonzero(mine == number), index[places])
-            for number, asked in enumerate(opinion.asked)
+            for number, asked in enumerate(opinion.trials)
         ]
         rest = np.flatnonzero(mine < 0)
         if len(rest):

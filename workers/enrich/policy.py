@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from workers.contracts.derive import BLOCKS
-from workers.topology import Exploration, OnModelFailure, RuleSet, Tombstones, Unframed
+from workers.topology import (
+    Exploration,
+    OnModelFailure,
+    RuleSet,
+    Staleness,
+    Tombstones,
+    Unframed,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +34,9 @@ class Policy:
     """What a worker's topology says of its path.
 
     `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
-    has those of a block by its name; `shadow`: somebody wants to score the same rows again.
-    `aliases` has the alias of a block's model, where it is no fixed version; `exploration` is the
-    first block's.
+    has those of a block by its name; `shadow`: somebody wants to score the same rows again;
+    `staleness`: events have an age, because they come as a stream does. `aliases` has the alias of
+    a block's model, where it is no fixed version; `exploration` is the first block's.
     """
 
     worker: str
@@ -45,6 +52,7 @@ class Policy:
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER
     on_model_failure: OnModelFailure = OnModelFailure.FALLBACK
+    staleness: Staleness | None = None
     max_payload: int = 1024 * 1024
 
 

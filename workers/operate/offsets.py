@@ -7,6 +7,7 @@ commit over it. The broker holds to that too, so nothing can come between the lo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,7 +84,8 @@ def places(cluster: Cluster, worker: Worker) -> tuple[Place, ...]:
     numbers = sorted(known.partitions)
     # Until the group's coordinator is there: librdkafka 2.16.0 may crash the process where the
     # question for offsets meets one that is still loading, and this question it survives.
-    members(cluster, worker)
+    with suppress(ClientHalt):
+        members(cluster, worker)
     committed = _committed(cluster, worker, numbers)
     begins = _ask(cluster, topic, numbers, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     ends = _ask(cluster, topic, numbers, OffsetSpec.latest())  # type: ignore[no-untyped-call]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.enrich.batch import Batch, Outcomes, Rejection
+from workers.enrich.merging import moved as moved_opinions
 from workers.enrich.policy import Effort
 from workers.errors import ClientHalt, Code, Reject
 from workers.stream.journal import Event, Journal
@@ -244,4 +245,6 @@ def _completed(
         moved(outcomes.decided),
         {key: [places[row] for row in rows] for key, rows in outcomes.unknown.items()},
         explained=outcomes.explained,
+        opinions=moved_opinions(outcomes.opinions, places),
+        ages=outcomes.ages,
     )

@@ -277,6 +277,10 @@ class Source:
         meant = translate(error, f"reading {self._topic}")
         if isinstance(meant, Halt):
             raise meant
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition in self._assigned:
+            # The client says it once and waits: who asks for the partition's state must see it.
+            self.stop(partition, str(meant))
+            return
         # Lost connections, a moved leader, a topic deleted under us: the client goes on by itself.
         self._journal.warn(Event.UNWELL, why=str(meant))
 

@@ -13,11 +13,14 @@ from workers.topology.deciding import (
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
 from workers.topology.feedback import Absent, Cost, Feedback, Lake
+from workers.topology.gateway import Gateway, WorkerGateway
 from workers.topology.health import Health
-from workers.topology.load import load, load_as, user_cache, user_folder
+from workers.topology.load import environment, load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
+from workers.topology.quality import Drift, OnStale, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
+from workers.topology.telemetry import Telemetry
 from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
@@ -42,11 +45,13 @@ __all__ = [
     "Cost",
     "Degrade",
     "Delivery",
+    "Drift",
     "Encryption",
     "EventKey",
     "Exploration",
     "Feedback",
     "FirstStart",
+    "Gateway",
     "HeaderPolicy",
     "Health",
     "Lake",
@@ -55,6 +60,7 @@ __all__ = [
     "ModelRef",
     "ModelsPlace",
     "OnModelFailure",
+    "OnStale",
     "Partitioning",
     "Protocol",
     "Retries",
@@ -62,6 +68,8 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Sequencing",
+    "Staleness",
+    "Telemetry",
     "Tier",
     "Tombstones",
     "TopicSettings",
@@ -69,7 +77,9 @@ __all__ = [
     "Transform",
     "Unframed",
     "Worker",
+    "WorkerGateway",
     "describe",
+    "environment",
     "json_schema",
     "load",
     "load_as",

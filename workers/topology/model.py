@@ -9,11 +9,13 @@ from pydantic import Field, model_validator
 
 from workers.topology.contracts import ContractsPlace
 from workers.topology.feedback import Feedback
+from workers.topology.gateway import Gateway
 from workers.topology.health import Health
 from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
+from workers.topology.telemetry import Telemetry
 from workers.topology.transforms import Transform, TransformName
 from workers.topology.units import Duration
 from workers.topology.worker import BLOCK, Worker
@@ -54,6 +56,11 @@ class Topology(Part):
         "ends them is found; by default below the user's state directory. It must outlive the "
         "process.",
     )
+    telemetry: Telemetry = Field(
+        default_factory=Telemetry,
+        description="Where metrics and traces are sent; `/metrics` has them in any case.",
+    )
+    gateway: Gateway | None = Field(default=None, description="Decisions by HTTP.")
     health: Health | None = Field(
         default_factory=Health, description="Where processes say how they are; `null`: nowhere."
     )
@@ -107,6 +114,7 @@ class Topology(Part):
             *_loops(self.workers),
             *_feedback(self.feedback, self.workers),
         ]
+        faults += _gateway_faults(self.gateway, self.workers)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -170,6 +178,36 @@ def _feedback(loops: dict[str, Feedback], workers: dict[str, Worker]) -> list[st
     return faults
 
 
+def _gateway_faults(gateway: Gateway | None, workers: dict[str, Worker]) -> list[str]:
+    served = [name for name, worker in workers.items() if worker.gateway is not None]
+    if gateway is None:
+        return [f"workers.{name}.gateway: there is no `gateway`" for name in served]
+    faults = [
+        f"gateway.callers.{name}: there is no worker {asked} with a `gateway` part"
+        for name, caller in gateway.callers.items()
+        for asked in caller.workers
+        if asked != "*" and asked not in served
+    ]
+    if gateway.idempotency is not None:
+        longest = max((w.gateway.longest for w in workers.values() if w.gateway), default=0.0)
+        if gateway.idempotency.claim <= longest + gateway.log.timeout:
+            faults.append(
+                "gateway.idempotency.claim: a request may take longer than this "
+                "(workers.<name>.gateway.longest and gateway.log.timeout): another would begin it "
+                "anew"
+            )
+        kept = gateway.idempotency.topic
+        taken = {
+            topic.topic
+            for w in workers.values()
+            for topic in (w.input, w.output, w.dead_letter, w.decisions, w.shadow)
+            if topic is not None
+        }
+        if kept in taken:
+            faults.append(f"gateway.idempotency.topic: {kept} is a worker's; give it its own")
+    return faults
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of topology.yaml, for editors."""
     schema = Topology.model_json_schema()
@@ -188,11 +226,18 @@ def relative_to(data: Any, folder: Path) -> Any:
     loops = moved.get("feedback")
     if isinstance(loops, dict):
         moved["feedback"] = {name: _lake_from(loop, folder) for name, loop in loops.items()}
-    for key, paths in (("contracts", ("directory",)), ("models", ("directory", "cache"))):
+    for key, paths in (
+        ("contracts", ("directory",)),
+        ("models", ("directory", "cache")),
+        ("gateway", ("socket", "audit")),
+    ):
         place = moved.get(key)
         if isinstance(place, dict):
             named = {path: place[path] for path in paths if isinstance(place.get(path), str)}
             moved[key] = {**place, **{path: str(folder / text) for path, text in named.items()}}
+    log = moved["gateway"].get("log") if isinstance(moved.get("gateway"), dict) else None
+    if isinstance(log, dict) and isinstance(log.get("spill"), str):
+        moved["gateway"]["log"] = {**log, "spill": str(folder / log["spill"])}
     return moved
 
 

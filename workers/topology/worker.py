@@ -18,7 +18,9 @@ from workers.topology.deciding import (
     RuleSet,
 )
 from workers.topology.encryption import Encryption
+from workers.topology.gateway import WorkerGateway
 from workers.topology.names import InstanceName, Subject, TopicName
+from workers.topology.quality import Drift, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
@@ -260,6 +262,16 @@ class Worker(Part):
     shadow: ShadowTopic | None = Field(
         default=None, description="A challenger beside the champion, compared and not published."
     )
+    drift: Drift | None = Field(
+        default_factory=Drift,
+        description="Comparing features and scores with the model's reference; `null`: not.",
+    )
+    staleness: Staleness | None = Field(
+        default=None, description="A limit on the age of events, and what becomes of older ones."
+    )
+    gateway: WorkerGateway | None = Field(
+        default=None, description="Serve this worker by HTTP as well: `workers serve`."
+    )
     group: TopicName = Field(default="", description="Consumer group; default: the name.")
     protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")
     delivery: Delivery = Field(default=Delivery.EXACTLY_ONCE, description="The guarantee.")
@@ -374,6 +386,8 @@ class Worker(Part):
     def _deciding(self) -> Self:
         if BLOCK in self.blocks:
             raise ValueError(f"blocks: {BLOCK} is the block of `model`; give this one another name")
+        if self.gateway is not None and self.decisions is None:
+            raise ValueError("gateway: every decision is logged; say where, in `decisions`")
         if self.latency is not None and self.batch.linger > self.latency.wait:
             raise ValueError("batch.linger is longer than latency.wait: each batch would break it")
         return self

@@ -26,7 +26,7 @@ from workers.topology import Broker, FirstStart, Health, ModelsPlace, Protocol, 
 from workers.topology.security import Security
 from workers.wiring import pick
 
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 FAULT, WARNING, NOTE, OK = Severity
 
 

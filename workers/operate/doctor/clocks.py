@@ -26,7 +26,7 @@ def servers(topology: Topology) -> dict[str, str]:
         found["mlflow"] = str(topology.models.mlflow.url)
     sasl = topology.broker.security.sasl
     if sasl is not None and sasl.oauth is not None:
-        found["token endpoint"] = sasl.oauth.token_endpoint_url
+        found["token endpoint"] = str(sasl.oauth.token_endpoint_url)
     return found
 
 
