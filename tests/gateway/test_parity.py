@@ -42,8 +42,10 @@ def bits(blocks: list[Json]) -> list[Json]:
 
 def blocks_of(records: list[bytes], contracts: Catalogue) -> list[Json]:
     """Decision records, read."""
-    schema = contracts.versions("flights.decisions-value")[2].schema
-    table: pa.RecordBatch = Decoder(schema).decode([r[PREFIX:] for r in records]).table
+    versions = contracts.versions("flights.decisions-value")
+    decoded = Decoder(versions[3].schema).decode([r[PREFIX:] for r in records])
+    assert not decoded.rejections
+    table: pa.RecordBatch = decoded.table.select(versions[2].schema.field_names)
     found: list[Json] = table.to_pylist()
     return found
 

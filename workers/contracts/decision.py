@@ -26,6 +26,7 @@ class DecisionFrame:
 
     prefix: bytes
     tailed: bool
+    schema: Schema
 
 
 @cache
@@ -67,5 +68,6 @@ def decision_frame(contracts: Catalogue, subject: str, block: Schema) -> Decisio
     known = [each for each in contracts.versions(subject).values() if each.id is not None]
     for version in reversed(known):
         if version.schema.root in (whole, block.root):
-            return DecisionFrame(version.frame, tailed=version.schema.root == whole)
+            tailed = version.schema.root == whole
+            return DecisionFrame(version.frame, tailed, version.schema)
     return None

@@ -135,6 +135,7 @@ class DecisionLog:
         kinds, times = (
             np.array(each, dtype=np.int64) for each in zip(*picked.timestamps, strict=True)
         )
+        apart = batch.topic.startswith("@")
         # A type of 0: the record has no timestamp.
         without = kinds == 0
         raw = np.full(len(rows.rows), np.nan)
@@ -144,8 +145,9 @@ class DecisionLog:
         given = raw[places]
         return {
             "event_key": _texts(picked.keys) if self._policy.key else None,
-            "event_partition": _natural(picked.partitions, pa.int32()),
-            "event_offset": _natural(picked.offsets, pa.int64()),
+            # No topic of Kafka has an @: what came by HTTP was nowhere in Kafka.
+            "event_partition": None if apart else _natural(picked.partitions, pa.int32()),
+            "event_offset": None if apart else _natural(picked.offsets, pa.int64()),
             "event_at": pa.array(times, pa.timestamp("ms"), mask=without),
             "raw_score": pa.array(given, mask=np.isnan(given)),
             "propensity": opinion.propensities[places],

@@ -36,9 +36,13 @@ class Decided:
 class Renderer:
     """Makes answers of decision records."""
 
-    def __init__(self, block: Schema, names: Sequence[str]) -> None:
-        """`names` of a worker's blocks, in the order of its records."""
-        self._decoder = Decoder(block)
+    def __init__(self, block: Schema, names: Sequence[str], record: Schema | None = None) -> None:
+        """`names` of a worker's blocks, in the order of its records.
+
+        `record` is what they are logged as: the block, and perhaps more, which is not answered.
+        """
+        self._decoder = Decoder(record or block)
+        self._shown = list(block.field_names)
         self._reader = JsonReader(block)
         first, node = block.root.children[0]
         if (first, node.kind) != ("decision_id", "string"):
@@ -80,7 +84,7 @@ class Renderer:
         if decoded.rejections:
             why = next(iter(decoded.rejections.values()))
             raise Halt(f"a decision record that cannot be read: {why}")
-        return decoded.table
+        return decoded.table.select(self._shown)
 
 
 def _id(record: bytes) -> str:

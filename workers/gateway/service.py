@@ -76,7 +76,7 @@ class Service:
         self._shadow = shadow
         self._journal = journal
         self._revision = resolver.snapshot.revision
-        self.renderer = Renderer(enricher.binding.block, enricher.policy.blocks)
+        self.renderer = _renderer(enricher)
         self.readings = self._read(enricher)
 
     def start(self) -> None:
@@ -108,7 +108,7 @@ class Service:
             self._journal.error(Event.CONTRACTS_REFUSED, why=str(halt))
             return
         self._journal.info(Event.CONTRACTS_TAKEN, versions=[str(entry) for entry in catalogue])
-        self.renderer = Renderer(self.enricher.binding.block, self.enricher.policy.blocks)
+        self.renderer = _renderer(self.enricher)
         self.readings = self._read(self.enricher)
 
     def enrich(self, batch: Batch, effort: Effort) -> Outcomes:
@@ -177,3 +177,9 @@ class Keyed:
         for row, text in zip(decoded.rows, texts, strict=True):
             found[row] = key_bytes(text)
         return found
+
+
+def _renderer(enricher: Enricher) -> Renderer:
+    binding = enricher.binding
+    record = None if binding.decisions is None else binding.decisions.schema
+    return Renderer(binding.block, enricher.policy.blocks, record)
