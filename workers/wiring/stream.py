@@ -10,13 +10,14 @@ from workers.models.shadow.process import COMMAND
 from workers.stream.breaker import Breaker
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
+from workers.stream.holds import Holds
 from workers.stream.journal import Journal
 from workers.stream.loop import Loop
 from workers.stream.outcome import Counted, Passed
 from workers.stream.outgoing import Outgoing
 from workers.stream.pausing import Pauses
 from workers.stream.publish import Failpoint, nowhere
-from workers.stream.retries import Enrich, as_first_came
+from workers.stream.retries import Enrich, Waiting, as_first_came
 from workers.stream.schemas import Schemas
 from workers.stream.shadowing import Shadowing
 from workers.stream.snapshot import Board
@@ -96,18 +97,22 @@ def _loop(
     recorder = recorder_of(process, enricher)
     process.registry.watch(publisher.samples)
     watch(process, enricher, board)
+    holds = Holds(
+        schemas=schemas,
+        breaker=Breaker(worker.breaker, source, clock, journal),
+        pauses=pauses,
+        waiting=None if worker.tier is None else Waiting(worker.tier, source, clock),
+        order=order_of(process, source),
+    )
     loop = Loop(
         worker=worker,
         source=source,
         publisher=publisher,
         enrich=_enrich(process, enricher, watchdog),
-        schemas=schemas,
-        breaker=Breaker(worker.breaker, source, clock, journal),
+        holds=holds,
         slot=found.slot,
-        pauses=pauses,
         outgoing=Outgoing(worker, origin),
         shadow=found.shadow,
-        order=order_of(process, source),
         clock=clock,
         journal=journal,
         recorder=recorder,
