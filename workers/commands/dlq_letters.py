@@ -32,7 +32,7 @@ _PLACE = re.compile(r"^(?P<topic>.+)\[(?P<partition>\d+)\]@(?P<offset>\d+)$")
 
 
 def desk_of(topology: Path, name: str | None) -> Desk:
-    """The dead letters of a worker; what the client says goes to standard error."""
+    """The dead letters of a worker."""
     from workers.deadletters.desk import Desk
     from workers.stream.logs import configure_logging
     from workers.wiring import pick
