@@ -11,9 +11,9 @@ from pathlib import Path
 import uvloop
 
 from workers.gateway.run import GatewayState, run
-from workers.gateway_wiring import Places, build_gateway
 from workers.stream.logs import configure_logging
 from workers.topology import load
+from workers.wiring.gateway import Places, build_gateway
 
 
 def serve(topology: Path) -> None:

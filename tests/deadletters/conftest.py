@@ -17,4 +17,4 @@ def _proven(bundle: Bundle, contracts: Catalogue) -> None:
 
 @pytest.fixture(autouse=True)
 def _proven_once(_proven: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.wiring.verify", lambda *_: None)
+    monkeypatch.setattr("workers.wiring.models.verify", lambda *_: None)

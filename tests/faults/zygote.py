@@ -15,13 +15,12 @@ import signal
 import sys
 from pathlib import Path
 
-from workers import wiring
 from workers.contracts.directory import read_directory
 from workers.models.bundle import read_bundle
 from workers.models.verify import verify
 from workers.stream.logs import configure_logging
 from workers.topology import Topology, Worker, load
-from workers.wiring import build_enricher, build_loop, pick
+from workers.wiring import build_enricher, build_loop, models, pick
 
 
 def main(topology: Path, instance: str) -> None:
@@ -40,16 +39,16 @@ def main(topology: Path, instance: str) -> None:
 
 
 def prove(topology: Topology, worker: Worker) -> None:
-    """As `wiring.proven` does, for every life to come."""
-    contracts, models = topology.contracts.directory, topology.models.directory
+    """As `wiring.models.proven` does, for every life to come."""
+    contracts, bundles = topology.contracts.directory, topology.models.directory
     assert contracts is not None
-    assert models is not None
+    assert bundles is not None
     assert worker.model.version is not None
-    bundle = read_bundle(models, worker.model.name, worker.model.version)
+    bundle = read_bundle(bundles, worker.model.name, worker.model.version)
     built = bundle.manifest.contract
     versions = read_directory(contracts).catalogue.versions(built.subject)
     verify(bundle, versions[built.version].schema)
-    wiring.verify = lambda *_: None  # type: ignore[attr-defined]
+    models.verify = lambda *_: None  # type: ignore[attr-defined]
 
 
 def _live(topology: Topology, worker: Worker, name: str, count: int) -> None:

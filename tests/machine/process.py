@@ -21,6 +21,7 @@ from workers.stream.breaker import Breaker
 from workers.stream.clock import Clock
 from workers.stream.deadletters import Origin
 from workers.stream.drifting import Drifting
+from workers.stream.holds import Holds
 from workers.stream.journal import Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
@@ -123,10 +124,12 @@ class Process:
             source=source,
             publisher=self._publisher(worker, journal),
             enrich=enrich,
-            schemas=Schemas(resolver, lambda _: None, source, journal),
-            breaker=Breaker(worker.breaker, source, clock, journal),
+            holds=Holds(
+                schemas=Schemas(resolver, lambda _: None, source, journal),
+                breaker=Breaker(worker.breaker, source, clock, journal),
+                pauses=Pauses(lambda: None, source, journal),
+            ),
             slot=Slot([], lambda _: None, journal),
-            pauses=Pauses(lambda: None, source, journal),
             outgoing=Outgoing(worker, _origin(worker)),
             clock=clock,
             journal=journal,

@@ -5,68 +5,45 @@ from __future__ import annotations
 import collections
 import getpass
 import json
-import re
 import sys
-import time
-from collections.abc import Iterator
-from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from workers.commands.dlq_letters import Progress, desk_of, each, mark, print_rows, record_at, tell
+from workers.commands.dlq_options import (
+    DEFAULT_TOPOLOGY,
+    All,
+    Codes,
+    Format,
+    Key,
+    Model,
+    Output,
+    Partition,
+    Places,
+    SchemaId,
+    Since,
+    TopologyFile,
+    Unmasked,
+    Until,
+    Verdicts,
+    Version,
+    Who,
+    Why,
+    WorkerName,
+    Yes,
+    wanted_of,
+)
 from workers.errors import BrokerUnreachable, ExitCode, Retry, TopologyError
-from workers.topology import Sequencing, load
+from workers.topology import Sequencing
 
 if TYPE_CHECKING:
-    from workers.deadletters.desk import Desk
-    from workers.deadletters.replay import TallyState
-    from workers.enrich.batch import Batch
-    from workers.stream.ledger import Done
-    from workers.stream.letters import Letter, Wanted
+    pass
 
 app = typer.Typer(no_args_is_help=True, help="Find, understand and replay dead letters.")
-DEFAULT_TOPOLOGY = Path("topology.yaml")
-EVERY = 1.0
-"""Seconds between two lines of progress."""
 OUT_OF_ORDER = "Order per key is not kept: later records of a key were published before."
 IN_ORDER = "Order per key is kept: a key goes on once all its letters are settled."
-_PLACE = re.compile(r"^(?P<topic>.+)\[(?P<partition>\d+)\]@(?P<offset>\d+)$")
-
-
-class Output(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-TopologyFile = Annotated[Path, typer.Option("--topology", "-t", help="The topology file.")]
-WorkerName = Annotated[str | None, typer.Option("--worker", "-w", help="Where there are several.")]
-Places = Annotated[
-    list[str] | None, typer.Argument(help="PARTITION:OFFSET in the dead-letter topic; default all.")
-]
-Verdicts = Annotated[list[str] | None, typer.Option("--verdict", help="May be repeated.")]
-Codes = Annotated[list[str] | None, typer.Option("--code", help="May be repeated.")]
-SchemaId = Annotated[int | None, typer.Option("--schema-id", help="As the record named it.")]
-Model = Annotated[str | None, typer.Option("--model", help="That scored, or failed.")]
-Version = Annotated[str | None, typer.Option("--model-version", help="Of that model.")]
-Key = Annotated[str | None, typer.Option("--key", help="The record's key, as text.")]
-Partition = Annotated[int | None, typer.Option("--partition", help="Of the input.")]
-Since = Annotated[datetime | None, typer.Option("--since", help="Failed then or later; UTC.")]
-Until = Annotated[datetime | None, typer.Option("--until", help="Failed before then; UTC.")]
-Format = Annotated[Output, typer.Option("--output", "-o", help="Table or JSON lines.")]
-All = Annotated[bool, typer.Option("--settled", help="Also what was replayed or resolved.")]
-Unmasked = Annotated[
-    bool, typer.Option("--unmasked", help="Show content, but for fields tagged sensitive.")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it; else it is only said.")]
-Why = Annotated[str, typer.Option("--why", help="For the ledger; whoever looks later asks.")]
-Who = Annotated[str | None, typer.Option("--who", help="Default: the user of this shell.")]
 
 
 @app.command("list", epilog="Example: workers dlq list --verdict contract --since 2026-11-24")
@@ -91,12 +68,12 @@ def list_(  # noqa: PLR0913  one parameter an option
     """Show dead letters, a line each; no content."""
     from workers.deadletters.summary import row
 
-    desk = _desk(topology, worker)
-    wanted = _wanted(
+    desk = desk_of(topology, worker)
+    wanted = wanted_of(
         places, verdict, code, schema_id, model, model_version, key, partition, since, until
     )
     ledger, rows = desk.ledger(), list[dict[str, Any]]()
-    for letter in _each(desk, wanted):
+    for letter in each(desk, wanted):
         if not settled and ledger.settled(letter):
             continue
         if len(rows) == limit:
@@ -104,7 +81,7 @@ def list_(  # noqa: PLR0913  one parameter an option
             break
         rows.append(row(letter, ledger))
     shown = ("place", "failed_at", "origin", "verdict", "code", "why", "attempts", "state")
-    _print(rows, shown, output, f"{desk.worker.dead_letter.topic}: {len(rows)} dead letters")
+    print_rows(rows, shown, output, f"{desk.worker.dead_letter.topic}: {len(rows)} dead letters")
 
 
 @app.command(epilog="Example: workers dlq stats --since 2026-11-24")
@@ -126,8 +103,8 @@ def stats(  # noqa: PLR0913  one parameter an option
     """Group dead letters by cause: the reason without its numbers."""
     from workers.deadletters.summary import groups, when
 
-    desk = _desk(topology, worker)
-    wanted = _wanted(
+    desk = desk_of(topology, worker)
+    wanted = wanted_of(
         None, verdict, code, schema_id, model, model_version, key, partition, since, until
     )
     rows: list[dict[str, Any]] = [
@@ -144,7 +121,7 @@ def stats(  # noqa: PLR0913  one parameter an option
     ]
     whole = sum(row["count"] for row in rows)
     shown = ("count", "settled", "cause", "first", "last", "example")
-    _print(rows, shown, output, f"{desk.worker.dead_letter.topic}: {whole} dead letters")
+    print_rows(rows, shown, output, f"{desk.worker.dead_letter.topic}: {whole} dead letters")
 
 
 @app.command(epilog="Example: workers dlq show 0:17 --unmasked")
@@ -159,11 +136,11 @@ def show(
     from workers.deadletters.summary import details
     from workers.wiring import contracts_of
 
-    desk = _desk(topology, worker)
+    desk = desk_of(topology, worker)
     resolver = contracts_of(desk.topology, desk.worker)
     resolver.close()
     ledger, found = desk.ledger(), 0
-    for letter in _each(desk, _wanted(places)):
+    for letter in each(desk, wanted_of(places)):
         found += 1
         try:
             value = desk.value(letter)
@@ -196,8 +173,8 @@ def probe(
     from workers.deadletters.probe import probe as stages
     from workers.wiring import build_path
 
-    desk = _desk(topology, worker)
-    batch = _record(desk, place)
+    desk = desk_of(topology, worker)
+    batch = record_at(desk, place)
     last = Mark.PASSED
     with build_path(desk.topology, desk.worker) as path:
         for stage in stages(path, batch, content=unmasked):
@@ -241,8 +218,8 @@ def replay(  # noqa: PLR0913  one parameter an option
     from workers.deadletters.transforms import compiled
     from workers.wiring import build_path, build_replay
 
-    desk = _desk(topology, worker)
-    wanted = _wanted(
+    desk = desk_of(topology, worker)
+    wanted = wanted_of(
         places, verdict, code, schema_id, model, model_version, key, partition, since, until
     )
     repair = None
@@ -262,10 +239,10 @@ def replay(  # noqa: PLR0913  one parameter an option
             replayer = Replayer(
                 desk, path, outgoing, ledger, wanted=wanted, attempts=attempts, repair=repair
             )
-            by, told, passed = (who or getpass.getuser(), why), _Progress("replayed"), -1
+            by, told, passed = (who or getpass.getuser(), why), Progress("replayed"), -1
             while tally.passed > passed:
                 passed = tally.passed
-                tried = replayer.tried(_each(desk, _wanted()), tally)
+                tried = replayer.tried(each(desk, wanted_of()), tally)
                 if not yes:
                     collections.deque(tried, maxlen=0)
                     break
@@ -276,7 +253,7 @@ def replay(  # noqa: PLR0913  one parameter an option
                 replayer.take(desk.ledger())
         except Retry as unwell:
             raise BrokerUnreachable(f"{unwell}; run it again, what is done stays done") from unwell
-    _tell(tally, did=yes)
+    tell(tally, did=yes)
     print(IN_ORDER if desk.worker.sequence is Sequencing.KEY else OUT_OF_ORDER)
 
 
@@ -303,12 +280,12 @@ def resolve(  # noqa: PLR0913  one parameter an option
     """Say that nothing is left to do about dead letters; nothing is removed."""
     from workers.stream.ledger import Done
 
-    desk = _desk(topology, worker)
-    wanted = _wanted(
+    desk = desk_of(topology, worker)
+    wanted = wanted_of(
         places, verdict, code, schema_id, model, model_version, key, partition, since, until
     )
     done = Done.REOPENED if reopen else Done.RESOLVED
-    count = _mark(desk, wanted, done, (who or getpass.getuser(), why), yes=yes)
+    count = mark(desk, wanted, done, (who or getpass.getuser(), why), yes=yes)
     print(f"{count:,} {done.value}" if yes else f"{count:,} would be {done.value}: --yes does it")
 
 
@@ -332,14 +309,14 @@ def export(  # noqa: PLR0913  one parameter an option
     """Write dead letters into a file, byte for byte as they lie in the topic."""
     from workers.deadletters.summary import exported
 
-    desk = _desk(topology, worker)
-    wanted = _wanted(
+    desk = desk_of(topology, worker)
+    wanted = wanted_of(
         places, verdict, code, schema_id, model, model_version, key, partition, since, until
     )
     part, count = to.with_name(f".{to.name}.part"), 0
     try:
         with part.open("w", encoding="utf-8") as file:
-            for letter in _each(desk, wanted):
+            for letter in each(desk, wanted):
                 count += 1
                 told = exported(letter, desk.worker.dead_letter.topic)
                 file.write(json.dumps(told, ensure_ascii=False) + "\n")
@@ -349,139 +326,3 @@ def export(  # noqa: PLR0913  one parameter an option
     finally:
         part.unlink(missing_ok=True)
     print(f"{count:,} dead letters written to {to}")
-
-
-def _desk(topology: Path, name: str | None) -> Desk:
-    from workers.deadletters.desk import Desk
-    from workers.stream.logs import configure_logging
-    from workers.wiring import pick
-
-    # What the client has to say belongs on standard error.
-    configure_logging()
-    loaded = load(topology)
-    return Desk(loaded, pick(loaded, name), _Progress("read"))
-
-
-def _each(desk: Desk, wanted: Wanted) -> Iterator[Letter]:
-    for letters in desk.letters(wanted):
-        yield from letters
-
-
-def _wanted(  # noqa: PLR0913, PLR0917  one parameter a filter
-    places: list[str] | None = None,
-    verdict: list[str] | None = None,
-    code: list[str] | None = None,
-    schema_id: int | None = None,
-    model: str | None = None,
-    model_version: str | None = None,
-    key: str | None = None,
-    partition: int | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Wanted:
-    from datetime import UTC
-
-    from workers.errors import Code, Verdict
-    from workers.stream.letters import Wanted
-
-    for given, known, what in ((verdict, Verdict, "verdict"), (code, Code, "code")):
-        for each in given or ():
-            if each not in set(known):
-                raise typer.BadParameter(f"--{what} {each}: it is one of {', '.join(known)}")
-    for place in places or ():
-        if not re.fullmatch(r"\d{1,10}:\d{1,19}", place):
-            raise typer.BadParameter(f"{place}: a place is PARTITION:OFFSET, as `list` shows it")
-    return Wanted(
-        verdicts=tuple(verdict or ()),
-        codes=tuple(code or ()),
-        schema_id=schema_id,
-        model=model,
-        model_version=model_version,
-        key=None if key is None else key.encode(),
-        origin_partition=partition,
-        since=None if since is None else since.replace(tzinfo=UTC),
-        until=None if until is None else until.replace(tzinfo=UTC),
-        places=frozenset(places or ()),
-    )
-
-
-def _record(desk: Desk, place: str) -> Batch:
-    """The record to probe, as it first came."""
-    now = time.time_ns() // 1_000_000
-    if (match := _PLACE.match(place)) is None:
-        for letter in _each(desk, _wanted([place])):
-            try:
-                return letter.as_it_came(desk.value(letter), now)
-            except (Retry, ValueError) as why:
-                raise typer.BadParameter(str(why)) from why
-        raise typer.BadParameter(f"no dead letter at {place}")
-    from workers.wiring import build_range_reader
-
-    reader, _ = build_range_reader(desk.topology, desk.worker, match["topic"])
-    try:
-        number, offset = int(match["partition"]), int(match["offset"])
-        for batch in reader.read(reader.spans([number], offset, offset + 1)):
-            return batch.select([0])
-    finally:
-        reader.close()
-    raise typer.BadParameter(f"no record at {place}")
-
-
-def _mark(desk: Desk, wanted: Wanted, done: Done, by: tuple[str, str], *, yes: bool) -> int:
-    """Write into the ledger what was decided; how many letters it is of."""
-    from workers.stream.ledger import Done, entry
-    from workers.stream.work import Work
-    from workers.wiring import build_replay
-
-    topic, (publisher, _) = desk.ledger_topic(), build_replay(desk.topology, desk.worker)
-    try:
-        if yes:
-            publisher.renew()
-        ledger = desk.ledger()
-        open_ones = [
-            letter
-            for letter in _each(desk, wanted)
-            if (ledger.settled(letter) is not None) == (done is Done.REOPENED)
-        ]
-        now = time.time_ns() // 1_000_000
-        entries = [entry(letter, done, now, by).record(topic) for letter in open_ones]
-        if yes and entries:
-            publisher.publish(Work(entries, len(entries), [], None))
-    except Retry as unwell:
-        raise BrokerUnreachable(f"{unwell}; nothing was written") from unwell
-    return len(open_ones)
-
-
-def _tell(tally: TallyState, *, did: bool) -> None:
-    verb = "replayed" if did else "would pass"
-    print(f"{tally.passed:,} {verb}; {tally.failed.total():,} fail still")
-    for why, count in tally.failed.most_common():
-        print(f"  {count:,} {why}")
-    for why, count in tally.left_out.most_common():
-        print(f"  {count:,} left out: {why}")
-    if not did:
-        print("Nothing was published: --yes does it.")
-
-
-def _print(rows: list[dict[str, Any]], shown: tuple[str, ...], output: Output, title: str) -> None:
-    if output is Output.JSON:
-        for row in rows:
-            print(json.dumps(row))
-        return
-    table = Table(*shown, title=title)
-    for row in rows:
-        table.add_row(*(escape("" if row[name] is None else str(row[name])) for name in shown))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-class _Progress:
-    """A line on standard error now and then."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._due = time.monotonic() + EVERY
-
-    def __call__(self, count: int) -> None:
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + EVERY
-            print(f"{count:,} {self._what}", file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ PROGRESS_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs, made by `gateway_wiring`."""
+    """What runs, made by `wiring.gateway`."""
 
     desks: tuple[Desk, ...]
     log: DecisionLog

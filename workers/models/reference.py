@@ -7,16 +7,14 @@ feature's own rules, codes as their categories.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from workers.errors import ModelError
-
-if TYPE_CHECKING:
-    from workers.models.bundle import Feature
+from workers.models.manifest import Feature, Part
 
 Values = npt.NDArray[np.float64]
 BINS = 20
@@ -24,11 +22,7 @@ SCORE_BINS = 50
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Bins(_Part):
+class Bins(Part):
     """Numbers: `counts[i]` are those from `edges[i]` up to `edges[i + 1]`, the last edge included.
 
     `missing` are those that were no number.
@@ -47,7 +41,7 @@ class Bins(_Part):
         return self
 
 
-class Categories(_Part):
+class Categories(Part):
     """Categories: `counts` has one entry for each of the feature's, in their order.
 
     `missing` are those that were null, or none of them.
@@ -57,7 +51,7 @@ class Categories(_Part):
     missing: Count = 0
 
 
-class Reference(_Part):
+class Reference(Part):
     """reference.json. Features by their names."""
 
     format: Literal[1] = 1

@@ -33,7 +33,7 @@ class Pauses:
         """Who paused what, when and why, while somebody has."""
         return None if self._said is None else str(self._said)
 
-    def take(self) -> None:
+    def release(self) -> None:
         """Go by the newest word; read on where the pause is over.
 
         Raises:

@@ -55,7 +55,7 @@ class GatewayDriver:
 
     async def _main(self) -> None:
         from workers.gateway.run import GatewayState, run
-        from workers.gateway_wiring import build_gateway
+        from workers.wiring.gateway import build_gateway
 
         self.state = GatewayState(asyncio.get_running_loop())
         parts, places = await build_gateway(self._topology, clock=self._clock)

@@ -1,0 +1,86 @@
+"""What counts a process, and sends what is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workers import __version__
+from workers.enrich.path import Enricher
+from workers.errors import TopologyError
+from workers.stream.clients import consumer_config
+from workers.stream.drifting import Drifting
+from workers.stream.gauges import of_counts, of_process, of_snapshot
+from workers.stream.journal import Journal
+from workers.stream.recorder import Recorder
+from workers.stream.snapshot import Board
+from workers.stream.tracing import Traces
+from workers.telemetry.events import TelemetryEvent
+from workers.telemetry.settings import Identity, collector
+from workers.telemetry.spans import Exporting, NoExports
+from workers.topology import environment
+from workers.wiring.declared import models_of
+from workers.wiring.process import Process
+
+POLL_LIMIT_MS = 300_000
+"""librdkafka's max.poll.interval.ms, where none is declared."""
+
+
+def watch(process: Process, enricher: Enricher, board: Board) -> None:
+    """Have the numbers asked for that are as they are now."""
+    worker, registry = process.worker, process.registry
+    properties = consumer_config(process.topology.broker, worker, 0)
+    limit = float(properties.get("max.poll.interval.ms", POLL_LIMIT_MS)) / 1000
+
+    def created() -> dict[str, int]:
+        built = (serving.model.manifest.created for serving in enricher.servings)
+        return {b: int(t.timestamp() * 1000) for b, t in zip(models_of(worker), built, strict=True)}
+
+    registry.watch(lambda: of_counts(process.journal.counts))
+    registry.watch(lambda: of_snapshot(board, process.clock, limit, created))
+    registry.watch(of_process)
+
+
+def recorder_of(process: Process, enricher: Enricher) -> Recorder:
+    """What counts batches; the path tells it of its steps from now on.
+
+    Raises:
+        TopologyError: there is a collector, and the extra `otlp` is not installed.
+    """
+    worker, exports = process.worker, _exports(process)
+    drifting = Drifting(worker.drift)
+    process.registry.watch(drifting.samples)
+    recorder = Recorder(
+        worker=worker,
+        registry=process.registry,
+        journal=process.journal,
+        clock=process.clock,
+        drifting=drifting,
+        traces=Traces(worker, exports.tracing, process.clock),
+        exports=exports,
+    )
+    enricher.lap = recorder.lap
+    return recorder
+
+
+def _exports(process: Process) -> Exporting:
+    """What sends metrics and traces, where there is a collector."""
+    said, journal = process.topology.telemetry, process.journal
+    headers = {name: value.get_secret_value() for name, value in said.headers.items()}
+    env = environment("OTEL_")
+    found = collector(said.endpoint, headers, said.interval, said.trace_ratio, env)
+    if found.refused is not None:
+        journal.warn(TelemetryEvent.UNWELL, why=found.refused)
+    if found.metrics is None and found.traces is None:
+        return NoExports()
+    try:
+        # Imported here: OpenTelemetry is an extra.
+        from workers.telemetry.otlp import Exports
+    except ImportError as error:
+        raise TopologyError(f"sending telemetry needs the extra `otlp`: {error}") from error
+
+    def note(event: TelemetryEvent, fields: Mapping[str, object]) -> None:
+        tell = Journal.info if event is TelemetryEvent.RECOVERED else Journal.warn
+        tell(journal, event, **fields)
+
+    who = Identity(process.worker.name, process.instance, __version__)
+    return Exports(found, who, process.registry, note, process.clock.now)
