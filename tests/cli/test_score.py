@@ -180,3 +180,13 @@ def test_what_is_no_range_is_named_and_nothing_is_written(
     assert code != 0
     assert said in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["history.avro", "history.parquet"])
+def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    """And nothing is said of its events."""
+    code, said = workers(str(tmp_path / name), "--output", str(tmp_path / "scored.avro"))
+
+    assert code != 0
+    assert said.endswith(f"{name}: there is no such file")
+    assert not (tmp_path / "scored.avro").exists()
