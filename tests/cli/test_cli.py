@@ -51,6 +51,18 @@ def test_check_says_what_is_served_and_how() -> None:
     )
 
 
+def test_the_command_loads_no_model_and_no_broker_before_it_needs_them() -> None:
+    """What every command pays at its start; a probe or a supervised process pays it each time."""
+    heavy = ["lightgbm", "pandas", "polars", "pyarrow", "workers.testing", "workers.wiring"]
+    program = f"import sys, workers.cli; print([name for name in {heavy} if name in sys.modules])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_faulty_topology_exits_3_with_every_fault(checkout: Path) -> None:
     """Line and field of each, on standard error."""
     file = checkout / "topology.yaml"

@@ -24,6 +24,7 @@ from workers.contracts.framing import frame
 from workers.enrich.path import Enricher
 from workers.models.bundle import Bundle
 from workers.models.model import Model
+from workers.offline.events import FileFault, datums_of
 from workers.testing import EmbeddedBroker, isolated, produce
 from workers.topology import Topology
 from workers.wiring import pick
@@ -180,3 +181,15 @@ def test_what_is_no_range_is_named_and_nothing_is_written(
     assert code != 0
     assert said in text
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path, contracts: Catalogue) -> None:
+    """Nothing is said of its events; nor where a script of one's own reads it."""
+    missing = tmp_path / "history.avro"
+    code, said = workers(str(missing), "--output", str(tmp_path / "scored.avro"))
+
+    assert code == 2
+    assert "there is no such file" in said
+    assert not (tmp_path / "scored.avro").exists()
+    with pytest.raises(FileFault, match=r"history\.avro: there is no such file$"):
+        next(datums_of(missing, contracts.versions("flights-value")[1].schema))

@@ -11,10 +11,11 @@ import pytest
 from tests.cli.test_cli import workers
 from tests.conftest import ROOT
 from workers.drills.changes import Changes
-from workers.drills.ground import AnyBroker, BrokerChoice, broker
+from workers.drills.choices import BrokerChoice, DrillName
+from workers.drills.ground import AnyBroker, broker
 from workers.drills.promises import promises
 from workers.drills.report import Mark, Question
-from workers.drills.run import DRILLS, DrillName, failed, report
+from workers.drills.run import DRILLS, failed, report
 from workers.drills.setup import Setup
 from workers.drills.stage import Stage
 from workers.testing import EmbeddedBroker, Reader, RealKafka

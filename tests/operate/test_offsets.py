@@ -7,18 +7,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
 from tests.traffic import good
 from workers.cli import app
 from workers.enrich.path import Enricher
-from workers.errors import Halt
-from workers.operate.offsets import Move, Place, moves
+from workers.errors import ClientHalt, Halt
+from workers.operate import offsets
+from workers.operate.look import connect
+from workers.operate.offsets import Move, Place, hold_settled, moves, places
 from workers.testing import Driver, Reader, RealKafka, Sent, isolated
 from workers.topology import Topology, Worker
 from workers.wiring import pick
@@ -110,6 +113,38 @@ def in_transactions(stand: Stand, batches: Sequence[Sequence[Sent]]) -> None:
                 timestamp=sent.timestamp,
             )
         producer.commit_transaction(30)
+
+
+@pytest.mark.kafka
+def test_an_offset_that_a_transaction_is_moving_is_waited_for_and_never_called_none(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker does not tell it until the transaction ends: `reset` has no plan until then."""
+    worker = stand.worker.model_copy(update={"group": f"{stand.worker.group}.open"})
+    cluster = connect(stand.topology.broker, "test")
+    reader = Consumer({"bootstrap.servers": stand.servers, "group.id": worker.group})
+    producer = Producer(
+        {"bootstrap.servers": stand.servers, "transactional.id": f"{worker.group}.test"}
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    standing = [TopicPartition(worker.input.topic, 0, 7)]
+    producer.send_offsets_to_transaction(standing, reader.consumer_group_metadata(), 30)
+
+    monkeypatch.setattr(offsets, "PATIENCE", 0.5)
+    found = places(cluster, worker)
+    assert [(place.committed, place.unsettled) for place in found] == [(None, True), (None, False)]
+    with pytest.raises(ClientHalt, match=r"partitions \[0\]: a transaction has not ended"):
+        hold_settled(found)
+
+    monkeypatch.setattr(offsets, "PATIENCE", 60.0)
+    ending = Timer(1.0, producer.commit_transaction)
+    ending.start()
+    found = places(cluster, worker)
+    ending.join()
+    reader.close()
+    assert [(place.committed, place.unsettled) for place in found] == [(7, False), (None, False)]
+    hold_settled(found)
 
 
 @pytest.mark.kafka

@@ -10,9 +10,7 @@ from typing import Annotated
 
 import typer
 
-from workers.drills.ground import BrokerChoice
-from workers.drills.report import document, drill_text, questions_text
-from workers.drills.run import DrillName, failed, run_drills
+from workers.drills.choices import BrokerChoice, DrillName
 from workers.errors import ExitCode
 from workers.stream.clock import SystemClock
 
@@ -44,6 +42,9 @@ def drill(
     Your contracts, your model, your settings; topics, group, broker and model store are the drill's
     own. Exit code 0: all held; 1: one did not.
     """
+    from workers.drills.report import document, drill_text, questions_text
+    from workers.drills.run import failed, run_drills
+
     clock = SystemClock()
     began = clock.monotonic()
 

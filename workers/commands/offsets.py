@@ -76,12 +76,16 @@ def reset(  # noqa: PLR0913  an option each
     Refused while the group has members (exit code 7). Exit code 0: moved, or nothing to move; 9:
     the plan waits for --yes.
     """
-    from workers.operate.offsets import hold_empty, moves, places, targets
+    from workers.operate.offsets import hold_empty, hold_settled, moves, places, targets
     from workers.operate.offsets import reset as move
 
     meant = _target(to, to_time, to_offset)
     cluster, picked = _connected(worker, topology)
     found = places(cluster, picked)
+    if any(place.unsettled for place in found):
+        # Members are named first: they are what has to end.
+        hold_empty(cluster, picked)
+        hold_settled(found)
     plan = moves(found, targets(cluster, picked, found, meant))
     _print(plan, picked, output)
     if plan:

@@ -69,12 +69,14 @@ def score(  # noqa: PLR0913  one parameter an option
 def _points(
     source: str, since: str | None, until: str | None, partition: list[int] | None
 ) -> tuple[Point, Point] | None:
-    """Where the range begins and ends; None where the source is a file."""
+    """Where the range begins and ends; None where the source is a file, which is there."""
     from workers.stream.ranges import point
 
     if not source.startswith(TOPIC):
         if since or until or partition:
             raise typer.BadParameter(f"--from, --to and --partition need {TOPIC}NAME, not a file")
+        if not Path(source).is_file():
+            raise typer.BadParameter(f"{source}: there is no such file")
         return None
     try:
         return point(since or "earliest"), point(until or "latest")

@@ -109,7 +109,7 @@ def _read(path: WorkerPath, version: Version, datum: bytes, *, content: bool) ->
             yield _failed(f"score of {label}", scored.failed.get(0, "no score"))
         else:
             band = model.decisions[int(scored.bands[0])]
-            yield _passed(f"score of {label}", f"{scored.scores[0]!r}, {band}")
+            yield _passed(f"score of {label}", f"{float(scored.scores[0])!r}, {band}")
 
 
 def _verdict(path: WorkerPath, batch: Batch) -> Stage:

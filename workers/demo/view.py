@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ BAR = 40
 
 
 def progress_line(state: SeenState, seconds: float) -> str:
-    """One line: for logs and CI."""
+    """One line: for logs and CI. The clock begins with the first event that comes out."""
+    if not state.out:
+        return f"  0.0 s  {state.lag:,} records wait: the worker starts and proves its model"
     return (
         f"{seconds:5.1f} s  out {state.out:>8,}  {_rate(state, seconds):>8,.0f}/s  "
-        f"lag {state.lag:>6,}  decisions {dict(state.decisions)}  dead letters {state.verdicts}"
+        f"lag {state.lag:>6,}  decided: {_counts(state.decisions)}; "
+        f"dead letters: {_counts(state.verdicts) or 'none'}"
     )
 
 
@@ -42,6 +46,10 @@ def live_view(state: SeenState, total: int, seconds: float) -> RenderableType:
     for verdict, count in sorted(state.verdicts.items()):
         table.add_row(f"dead letter: {verdict}", str(count))
     return Group(ProgressBar(total=total, completed=state.out, width=BAR * 2), table)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
 
 
 def _rate(state: SeenState, seconds: float) -> float:
@@ -64,7 +72,7 @@ def summary(
         f"{seconds:.1f} s{rate}."
     )
     console.print(
-        f"Decisions: {', '.join(f'{k} {v:,}' for k, v in sorted(state.decisions.items()))}. "
+        f"Decisions: {_counts(state.decisions)}. "
         f"AUC against the real delays: {_auc(sent, state):.4f}."
     )
     if not adds_up:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 
+from workers.drills.choices import BrokerChoice
 from workers.errors import BrokerUnreachable
 from workers.testing import EmbeddedBroker, RealKafka, real_kafka
 from workers.testing.kafka import LocalProcess, NoKafka
 
 AnyBroker = EmbeddedBroker | RealKafka
-
-
-class BrokerChoice(StrEnum):
-    """`AUTO`: the embedded broker, and for drills that it cannot show a real one."""
-
-    AUTO = "auto"
-    EMBEDDED = "embedded"
-    KAFKA = "kafka"
 
 
 @contextmanager

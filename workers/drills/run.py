@@ -5,28 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from workers.drills import badmodel, brokerloss, kill, poison, rebalance, registrydown
-from workers.drills.ground import AnyBroker, BrokerChoice, broker
+from workers.drills.choices import BrokerChoice, DrillName
+from workers.drills.ground import AnyBroker, broker
 from workers.drills.report import DrillReport
 from workers.drills.setup import Setup, prepare
 from workers.drills.stage import Say, Stage
 from workers.stream.clock import SystemClock
 from workers.topology import Delivery
-
-
-class DrillName(StrEnum):
-    """What `workers drill` takes; `ALL` runs the others in this order."""
-
-    POISON = "poison"
-    REGISTRY_DOWN = "registry-down"
-    BAD_MODEL = "bad-model"
-    KILL = "kill"
-    REBALANCE = "rebalance"
-    BROKER_LOSS = "broker-loss"
-    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)

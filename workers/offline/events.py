@@ -27,8 +27,11 @@ def datums_of(file: Path, schema: Schema) -> Iterator[list[bytes]]:
     A container's records are resolved to `schema` as Avro says; Parquet's columns go by name.
 
     Raises:
-        FileFault: it is neither, damaged, or an event does not fit the contract; names which.
+        FileFault: it is not there, is neither, damaged, or an event does not fit the contract;
+            names which.
     """
+    if not file.is_file():
+        raise FileFault(f"{file}: there is no such file")
     batch: list[bytes] = []
     number = 0
     try:

@@ -22,7 +22,8 @@ UNKNOWN_TIME = 0
 
 @dataclass(frozen=True, slots=True)
 class GroupLag:
-    """One partition. `lag` is None where the group never committed.
+    """One partition. `lag` is None where the group never committed, or `unsettled` holds: a
+    transaction is moving it and has not ended.
 
     `oldest` is the timestamp (ms UTC) of the first record not done; None where there is none, or it
     did not come in time. `trend` is by how many records a second the lag grew since the first look.
@@ -34,6 +35,7 @@ class GroupLag:
     lag: int | None
     oldest: int | None
     trend: float | None = None
+    unsettled: bool = False
 
     def time_lag(self, now: int) -> float | None:
         """Seconds that the oldest record has waited; 0 where none waits, None: not known."""
@@ -69,7 +71,9 @@ def group_lags(broker: Broker, worker: Worker, found: Sequence[Place]) -> list[G
 def _lag(place: Place, first: _First | None) -> GroupLag:
     lag = 0 if first is not None and first.empty else place.lag
     oldest = None if first is None else first.stamp
-    return GroupLag(place.partition, place.committed, place.end, lag, oldest)
+    return GroupLag(
+        place.partition, place.committed, place.end, lag, oldest, unsettled=place.unsettled
+    )
 
 
 def _firsts(broker: Broker, worker: Worker, behind: Sequence[Place]) -> dict[int, _First]:

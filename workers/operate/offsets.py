@@ -6,6 +6,8 @@ commit over it. The broker holds to that too, so nothing can come between the lo
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from datetime import datetime
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     IsolationLevel,
+    KafkaError,
     TopicPartition,
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
@@ -24,18 +27,24 @@ from workers.operate.look import Cluster
 from workers.stream.ranges import Edge
 from workers.topology import Worker
 
+PATIENCE = 5.0
+"""Seconds for a transaction to end: while one commits a group's offset the broker does not tell it.
+A worker that runs is in one often; that of a worker that was killed ends by its timeout."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """A partition: where the group stands, None where it never committed, and where the log is.
 
-    `end` is the first offset that a reader of committed records cannot have.
+    `end` is the first offset that a reader of committed records cannot have. `unsettled`: where the
+    group stands was not told, because a transaction that moves it has not ended in `PATIENCE`.
     """
 
     partition: int
     committed: int | None
     begin: int
     end: int
+    unsettled: bool = False
 
     @property
     def lag(self) -> int | None:
@@ -89,7 +98,9 @@ def places(cluster: Cluster, worker: Worker) -> tuple[Place, ...]:
     committed = _committed(cluster, worker, numbers)
     begins = _ask(cluster, topic, numbers, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     ends = _ask(cluster, topic, numbers, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    return tuple(Place(n, committed.get(n), begins[n], ends[n]) for n in numbers)
+    return tuple(
+        Place(n, committed.get(n), begins[n], ends[n], n not in committed) for n in numbers
+    )
 
 
 def targets(
@@ -160,6 +171,20 @@ def hold_empty(cluster: Cluster, worker: Worker) -> None:
         )
 
 
+def hold_settled(found: Iterable[Place]) -> None:
+    """Is it known of every partition where the group stands?
+
+    Raises:
+        ClientHalt: of one it is not: what would be done again cannot be said.
+    """
+    open_ones = [place.partition for place in found if place.unsettled]
+    if open_ones:
+        raise ClientHalt(
+            f"partitions {open_ones}: a transaction has not ended, so nobody can say where the "
+            "group stands; try again: that of a killed worker ends within `transaction_timeout`"
+        )
+
+
 def reset(cluster: Cluster, worker: Worker, plan: Iterable[Move]) -> None:
     """Move the group.
 
@@ -181,7 +206,26 @@ def reset(cluster: Cluster, worker: Worker, plan: Iterable[Move]) -> None:
         raise ClientHalt(f"group {group} was not moved everywhere: {texts}")
 
 
-def _committed(cluster: Cluster, worker: Worker, numbers: Sequence[int]) -> dict[int, int]:
+def _committed(cluster: Cluster, worker: Worker, numbers: Sequence[int]) -> dict[int, int | None]:
+    """The offsets that are told; None where the group never committed."""
+    found: dict[int, int | None] = {}
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        missing = [number for number in numbers if number not in found]
+        for place in _told(cluster, worker, missing) if missing else ():
+            if place.error is None:
+                found[place.partition] = place.offset if place.offset >= 0 else None
+        if len(found) == len(numbers) or time.monotonic() > deadline:
+            return found
+        threading.Event().wait(0.05)
+
+
+def _told(cluster: Cluster, worker: Worker, numbers: Sequence[int]) -> list[TopicPartition]:
+    """The broker's answers; what they have besides is the error of a transaction that goes on.
+
+    Raises:
+        ClientHalt: the broker refuses a partition.
+    """
     asked = [TopicPartition(worker.input.topic, number) for number in numbers]
     question = ConsumerGroupTopicPartitions(worker.group, asked)
     found = answers(
@@ -190,8 +234,11 @@ def _committed(cluster: Cluster, worker: Worker, numbers: Sequence[int]) -> dict
         ),
         f"reading the offsets of group {worker.group}",
     )
-    listed = found[worker.group].topic_partitions or ()
-    return {place.partition: place.offset for place in listed if place.offset >= 0}
+    told = list(found[worker.group].topic_partitions or ())
+    for place in told:
+        if place.error is not None and place.error.code() != KafkaError.UNSTABLE_OFFSET_COMMIT:
+            raise ClientHalt(f"the offset of partition {place.partition}: {place.error.str()}")
+    return told
 
 
 def _ask(cluster: Cluster, topic: str, numbers: Sequence[int], spec: OffsetSpec) -> dict[int, int]:

@@ -17,10 +17,12 @@ import pytest
 
 from tests.contracts.certificates import Authority, Pair
 from workers.operate.doctor.clocks import against_records, against_server, skew
+from workers.operate.doctor.cluster import behind
 from workers.operate.doctor.combinations import combinations
 from workers.operate.doctor.findings import ABOUT, Check, Finding, Severity, of_steps, worst_first
 from workers.operate.doctor.host import Host, folders, limits, needed_memory, this_host
 from workers.operate.doctor.reach import bootstrap, own_certificate, reached
+from workers.operate.lag import GroupLag
 from workers.operate.steps import Doer, Kind, Step, fault, note, warning
 from workers.topology import Broker, FirstStart, Health, ModelsPlace, Protocol, Topology
 from workers.topology.security import Security
@@ -170,6 +172,22 @@ def test_steps_of_a_plan_are_findings() -> None:
         (Check.ACLS, NOTE),
     ]
     assert [f.remedy for f in found if "change setting" in f.what] == ["workers apply --yes"]
+    assert [f.what for f in found if f.severity is NOTE] == ["no authorizer"]
+
+
+def test_an_offset_that_a_transaction_is_moving_is_not_taken_for_none() -> None:
+    """Nor for a lag of nothing."""
+    unsettled = GroupLag(0, None, 9, None, None, unsettled=True)
+    never = GroupLag(1, None, 9, None, None)
+    done = GroupLag(2, 9, 9, 0, None)
+
+    assert [f.what for f in behind("group g", [unsettled, done], 0)] == [
+        "partitions [0]: a transaction has not ended, so their lag is not known"
+    ]
+    assert [f.what for f in behind("group g", [never, done], 0)] == [
+        "has no offset for 1 of 2 partitions: first_start decides",
+        "nothing is behind",
+    ]
 
 
 def test_addresses_that_do_not_answer() -> None:

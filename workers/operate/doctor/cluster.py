@@ -70,7 +70,7 @@ def group(broker: Broker, worker: Worker, cluster: Cluster, clock: Clock) -> Ite
         yield Finding(Check.GROUP, Severity.WARNING, where, f"could not be read: {error}", remedy)
         return
     yield _members(where, count, len(found))
-    yield from _asked(lambda: _lag(where, group_lags(broker, worker, found), clock.now()), where)
+    yield from _asked(lambda: behind(where, group_lags(broker, worker, found), clock.now()), where)
     yield from _asked(lambda: _newest(broker, worker, found, clock), f"topic {worker.input.topic}")
 
 
@@ -84,19 +84,24 @@ def _members(where: str, count: int, partitions: int) -> Finding:
     return Finding(Check.GROUP, Severity.OK, where, f"{count} members, {partitions} partitions")
 
 
-def _lag(where: str, lags: Sequence[GroupLag], now: int) -> Iterator[Finding]:
-    never = [each.partition for each in lags if each.committed is None]
+def behind(where: str, lags: Sequence[GroupLag], now: int) -> Iterator[Finding]:
+    """How far the group is behind, where that is known."""
+    never = [each for each in lags if each.committed is None and not each.unsettled]
     if never:
         text = f"has no offset for {len(never)} of {len(lags)} partitions: first_start decides"
         yield Finding(Check.LAG, Severity.NOTE, where, text)
-    behind = [each for each in lags if each.lag]
-    if not behind:
+    if unsettled := [each.partition for each in lags if each.unsettled]:
+        text = f"partitions {unsettled}: a transaction has not ended, so their lag is not known"
+        yield Finding(Check.LAG, Severity.NOTE, where, text)
+    waiting = [each for each in lags if each.lag]
+    if not waiting and not unsettled:
         yield Finding(Check.LAG, Severity.OK, where, "nothing is behind")
+    if not waiting:
         return
-    total = sum(each.lag or 0 for each in behind)
-    waits = [seconds for each in behind if (seconds := each.time_lag(now)) is not None]
+    total = sum(each.lag or 0 for each in waiting)
+    waits = [seconds for each in waiting if (seconds := each.time_lag(now)) is not None]
     since = f", the oldest for {max(waits):.0f} s" if waits else ""
-    text = f"{total} records of {len(behind)} partitions are not done{since}"
+    text = f"{total} records of {len(waiting)} partitions are not done{since}"
     remedy = "`workers lag --watch 5` says which way it goes; `workers status` why"
     yield Finding(Check.LAG, Severity.NOTE, where, text, remedy)
 

@@ -104,7 +104,9 @@ def of_steps(steps: Iterable[Step]) -> Iterator[Finding]:
 
 def _what(step: Step) -> str:
     change = "" if step.wanted is None else f"{step.current or 'none'}, wanted {step.wanted}"
-    return "; ".join(filter(None, (step.kind.value, step.why, change)))
+    # A severity is shown beside the text as it is.
+    kind = "" if step.kind.value in list(Severity) else step.kind.value
+    return "; ".join(filter(None, (kind, step.why, change)))
 
 
 def _remedy(step: Step) -> str:
