@@ -116,9 +116,9 @@ def answer_of(problem: Problem) -> Answer:
 
 async def respond(scope: Scope, send: Send, answer: Answer) -> None:
     """Send it: whole, where the server can, else as ASGI has it, in two parts."""
-    if not answer.headers and (whole := scope.get("extensions", {}).get(WHOLE)) is not None:
-        if whole(answer.status, answer.media, answer.body):
-            return
+    whole = None if answer.headers else scope.get("extensions", {}).get(WHOLE)
+    if whole is not None and whole["send"](answer.status, answer.media, answer.body):
+        return
     await send(
         {
             "type": "http.response.start",

@@ -76,8 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """The rest is body."""
         self._in_head = False
         super().on_headers_complete()
-        if self.cycle is not None and self.cycle.scope is self.scope:
-            self.scope["extensions"] = {WHOLE: functools.partial(_whole, self.cycle)}
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            self.scope["extensions"] = {WHOLE: {"send": functools.partial(_whole, cycle)}}
 
     def on_message_complete(self) -> None:
         """The next one begins with a head."""

@@ -139,4 +139,3 @@ def _compile(feature: Feature) -> pl.Expr:
             codes, default=UNSEEN, return_dtype=pl.Float64
         )
     return expression
-
