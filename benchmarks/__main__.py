@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import large, reasons, replicas, safety, shadow, swaps, telemetry, versions
+from benchmarks import gateway, large, reasons, replicas, safety, shadow, swaps, telemetry, versions
 from benchmarks.document import written
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
@@ -101,6 +101,10 @@ def _telemetry(ground: Ground) -> list[str]:
     return telemetry.table(telemetry.telemetry(ground.values))
 
 
+def _gateway(ground: Ground) -> list[str]:
+    return gateway.table(gateway.measured(ground.kafka, ground.folder, gateway.SECONDS))
+
+
 PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "throughput": (_throughput, "Side by side"),
     "latency": (_latency, "Event to enriched"),
@@ -113,6 +117,7 @@ PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "large": (_large, "Larger models"),
     "safety": (_safety, "The safety net"),
     "telemetry": (_telemetry, "Telemetry"),
+    "gateway": (_gateway, "Decisions by HTTP"),
 }
 """How each is measured, and how its heading begins; in the order of the document."""
 LIFECYCLE = ("swaps", "replicas", "shadow", "reasons", "large")

@@ -19,14 +19,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fastavro
 
 from benchmarks.environments import python_of
-from benchmarks.rig import ROOT, TICKS
+from benchmarks.http_load import HEAD, Figures, Json, Served, load
+from benchmarks.rig import ROOT
 from examples.flights.encode import encode
 from examples.flights.events import shipped_month
 from workers.contracts.directory import read_directory
@@ -35,48 +35,11 @@ from workers.testing import EmbeddedBroker, RealKafka, real_kafka
 
 PATH = "/v1/decisions/flight-delays"
 CONNECTIONS = (1, 8, 32, 128, 256)
-WARM = 1.0
+SECONDS = 4.0
+"""Of each load, after it has warmed up."""
 MLSERVER = ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1")
 V2 = "/v2/models/flight-delay/infer"
 READY_SECONDS = 120
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Served:
-    """A subject that listens: its process and port, and the requests it is sent."""
-
-    pid: int
-    port: int
-    requests: list[str]
-    events: int = 1
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What was seen at a number of connections, or at a rate."""
-
-    what: str
-    load: str
-    requests: float
-    events: float
-    p50: float
-    p99: float
-    cpu: float
-    wrong: Json
-
-    def row(self) -> str:
-        """Of the table."""
-        wrong = "" if not self.wrong else f" ({self.wrong})"
-        return (
-            f"| {self.what} | {self.load} | {self.requests:,.0f}{wrong} | {self.events:,.0f} "
-            f"| {self.p50:.1f} | {self.p99:.1f} | {self.cpu:,.0f} |"
-        )
-
-
-HEAD = """| subject | load | requests/s | events/s | p50 ms | p99 ms | CPU µs/event |
-|---|---|---|---|---|---|---|
-"""
 
 
 def flights() -> list[Json]:
@@ -217,100 +180,94 @@ def mlserver(folder: Path) -> Iterator[Served]:
         yield served
 
 
-def cpu_of(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def load(
-    served: Served, what: str, seconds: float, connections: int, rate: float | None = None
-) -> Figures:
-    """One run of the generator."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(served.requests, file)
-        file.flush()
-        asked = {
-            "host": "127.0.0.1", "port": served.port, "connections": connections,
-            "seconds": seconds, "warm": WARM, "rate": rate, "file": file.name,
-        }  # fmt: skip
-        command = [sys.executable, "-m", "benchmarks.subjects.load", json.dumps(asked)]
-        before = cpu_of(served.pid)
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        spent = cpu_of(served.pid) - before
-    seen = json.loads(done.stdout)
-    events = seen["requests"] * served.events
-    total = max(1, seen["answered"] * served.events)
-    label = f"{connections} connections" if rate is None else f"{rate:,.0f} requests/s"
-    figures = Figures(
-        what, label, seen["requests"], events, seen["p50"], seen["p99"],
-        spent / total * 1e6, seen["wrong"],
-    )  # fmt: skip
-    print(figures.row(), flush=True)
-    return figures
-
-
 def rising(served: Served, what: str, seconds: float) -> list[Figures]:
     """At rising concurrency."""
     return [load(served, what, seconds, connections) for connections in CONNECTIONS]
+
+
+def measured(
+    broker: RealKafka | EmbeddedBroker, folder: Path, seconds: float, only: str = ""
+) -> tuple[list[Figures], list[str]]:
+    """Every subject whose name holds `only`, one after the other; and who could not be measured."""
+    figures, left_out = list[Figures](), list[str]()
+    subjects: dict[str, Callable[[], Any]] = {
+        "FastAPI, a thread a request": lambda: plain("threads"),
+        "FastAPI, in the loop": lambda: plain("async"),
+        "MLServer 1.7.1, lightgbm": lambda: mlserver(folder),
+        "gateway, acknowledged": lambda: gateway(broker, folder, "before_answer", 1),
+        "gateway, queued": lambda: gateway(broker, folder, "queued", 1),
+        "gateway, lists of 50": lambda: gateway(broker, folder, "before_answer", 50),
+    }
+    for name, make in subjects.items():
+        if only not in name:
+            continue
+        try:
+            with make() as served:
+                seen = rising(served, name, seconds)
+                figures += seen
+                if name == "gateway, acknowledged":
+                    # The p99 that is promised: at half of what it can do.
+                    rate = max(each.requests for each in seen) / 2
+                    figures.append(load(served, name, seconds, 256, rate))
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            left_out.append(name)
+    return figures, left_out
 
 
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
     parser.add_argument("--only", default="", help="subjects whose name holds this")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--embedded", action="store_true", help="librdkafka's mock, not Kafka")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    figures: list[Figures] = []
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedBroker() if options.embedded else real_kafka() as broker,
     ):
-        place = Path(folder)
-        subjects: dict[str, Callable[[], Any]] = {
-            "FastAPI, a thread a request": lambda: plain("threads"),
-            "FastAPI, in the loop": lambda: plain("async"),
-            "MLServer 1.7.1, lightgbm": lambda: mlserver(place),
-            "gateway, acknowledged": lambda: gateway(broker, place, "before_answer", 1),
-            "gateway, queued": lambda: gateway(broker, place, "queued", 1),
-            "gateway, lists of 50": lambda: gateway(broker, place, "before_answer", 50),
-        }
-        for name, make in subjects.items():
-            if options.only not in name:
-                continue
-            try:
-                with make() as served:
-                    seen = rising(served, name, options.seconds)
-                    figures += seen
-                    if name == "gateway, acknowledged":
-                        # The p99 that is promised: at half of what it can do.
-                        rate = max(each.requests for each in seen) / 2
-                        figures.append(load(served, name, options.seconds, 256, rate))
-            except (RuntimeError, subprocess.CalledProcessError) as error:
-                print(f"{name} is left out: {error}", file=sys.stderr)
-    text = report(figures)
+        found = measured(broker, Path(folder), options.seconds, options.only)
+    text = "\n".join(report(*found)) + "\n"
     print(text)
     if options.out is not None:
         options.out.write_text(text)
 
 
-def report(figures: list[Figures]) -> str:
+def table(found: tuple[list[Figures], list[str]]) -> list[str]:
+    """The section of docs/benchmarks.md."""
+    return [
+        "",
+        "## Decisions by HTTP",
+        "",
+        "One process each, the same model, at rising concurrency; load generator and broker are on "
+        "the same cores. The gateway writes every decision to Kafka and, but where it says "
+        "queued, answers when the broker has it; the others log nothing.",
+        "",
+        *report(*found),
+    ]
+
+
+def report(figures: list[Figures], left_out: list[str]) -> list[str]:
     """The table, and what was to be reached."""
-    text = HEAD + "".join(f"{each.row()}\n" for each in figures)
+    lines = [*HEAD, *(each.row() for each in figures)]
     best = {
-        name: max((f.requests for f in figures if f.what.startswith(name)), default=0.0)
-        for name in ("gateway, acknowledged", "FastAPI")
+        name: max((f.events for f in figures if f.what.startswith(name)), default=0.0)
+        for name in ("gateway, acknowledged", "gateway, lists", "FastAPI")
     }
     half = [f for f in figures if "requests/s" in f.load]
     if all(best.values()) and half:
         times = best["gateway, acknowledged"] / best["FastAPI"]
-        text += (
-            f"\nAt saturation {times:.1f} times the faster FastAPI; at half of it p99 is "
-            f"{half[0].p99:.1f} ms.\n"
-        )
-    return text
+        lists = best["gateway, lists"] / best["FastAPI"]
+        lines += [
+            "",
+            f"At saturation {times:.1f} times the events of the faster FastAPI, in lists of 50 "
+            f"{lists:.1f} times (to be reached: 5); at half of it, one event a request, p99 is "
+            f"{half[0].p99:.1f} ms (to be reached: 25).",
+        ]
+    if left_out:
+        lines += ["", f"Could not be measured here: {'; '.join(left_out)}."]
+    return lines
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import copy
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -26,13 +26,13 @@ from typing import Any
 import fastavro
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyruhvro
 
 from workers.contracts.columns import (
     arrow_type,
     arrow_value,
     check_ranges,
+    has_ranges,
     is_mixed,
     logical_column,
 )
@@ -86,6 +86,11 @@ class Decoder:
             if not is_mixed(node)
         )
         self._record_types = {name: arrow_type(node) for _, name, node in self._columns}
+        self._ranged = tuple(
+            (index, node)
+            for index, (_, node) in enumerate(schema.root.children)
+            if has_ranges(node)
+        )
 
     def decode(self, datums: Sequence[bytes]) -> Decoded:
         """Columns of the datums that can be read, and why the others cannot."""
@@ -128,16 +133,20 @@ class Decoder:
     def _decode_columns(self, guarded: list[bytes]) -> pa.RecordBatch:
         batch = pyruhvro.deserialize_array(guarded, self._physical)
         batch.validate(full=True)
-        guard = batch.column(batch.num_columns - 1).view(pa.int64())
-        if not pc.all(pc.equal(guard, _GUARD_BITS), min_count=0).as_py():
+        # As numbers of numpy: for few rows Arrow's functions cost more to call than to compute.
+        guard = batch.column(batch.num_columns - 1).to_numpy().view(np.int64)
+        if not (guard == _GUARD_BITS).all():
             raise Malformed("the record is longer or shorter than its schema")
         self._check_long_numbers(guarded, batch)
-        for array, (_, node) in zip(batch.columns, self.schema.root.children, strict=False):
-            check_ranges(node, array)
+        for index, node in self._ranged:
+            check_ranges(node, batch.column(index))
         return pa.RecordBatch.from_arrays(
-            [logical_column(batch.column(index), node) for index, _, node in self._columns],
-            names=[name for _, name, _ in self._columns],
+            [self._logical(batch.column(index), name, node) for index, name, node in self._columns],
+            names=list(self._record_types),
         )
+
+    def _logical(self, array: pa.Array, name: str, node: Node) -> pa.Array:
+        return array if array.type == self._record_types[name] else logical_column(array, node)
 
     def _check_long_numbers(self, guarded: list[bytes], batch: pa.RecordBatch) -> None:
         """Hold rows with something like a number of ten bytes to the strict walk.
@@ -209,16 +218,16 @@ class BlockEncoder:
     """Encodes columns as bare datums of one schema."""
 
     def __init__(self, schema: Schema) -> None:
-        self._text = schema.text
         self._arrow = pyruhvro.avro_to_arrow_schema(schema.text)
+        # Without what changes no byte: it is parsed for every batch.
+        self._text = json.dumps(_undocumented(schema.document), separators=(",", ":"))
+        self._fields = [(field.name, field.type) for field in self._arrow]
 
     def encode(self, columns: dict[str, Any], rows: int) -> list[bytes]:
         """`rows` datums from columns by field name: arrays, or None for all null."""
         arrays = [
-            pa.nulls(rows, field.type)
-            if columns[field.name] is None
-            else _array(columns[field.name], field.type)
-            for field in self._arrow
+            pa.nulls(rows, kind) if columns[name] is None else _array(columns[name], kind)
+            for name, kind in self._fields
         ]
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._arrow)
         encoded: list[bytes] = []
@@ -282,6 +291,14 @@ def _strip(schema: Any) -> Any:
     if "fields" in kept:
         kept["fields"] = [{"name": f["name"], "type": _strip(f["type"])} for f in kept["fields"]]
     return kept
+
+
+def _undocumented(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_undocumented(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {k: _undocumented(v) for k, v in schema.items() if k not in ("doc", "default")}
 
 
 _PHYSICAL_KEYS = frozenset(

@@ -43,6 +43,14 @@ def check_ranges(node: Node, array: pa.Array) -> None:
             check_ranges(child, values)
 
 
+def has_ranges(node: Node) -> bool:
+    """May `check_ranges` find anything in a column of this type?"""
+    return any(
+        each.kind in ("int", "map") or each.logical == "uuid" or logical_range(each.logical)
+        for each in node.walk()
+    )
+
+
 def _check_keys(array: pa.MapArray) -> None:
     """Hold each map to one value a key: which of two is meant, readers answer differently."""
     counts = np.diff(array.offsets.to_numpy())
@@ -66,9 +74,18 @@ def _check_integers(node: Node, array: pa.Array) -> None:
     bounds = logical_range(node.logical) or (INT_RANGE if node.kind == "int" else None)
     if bounds is None or len(array) == array.null_count:
         return
-    found = pc.min_max(array).as_py()
-    if found["min"] < bounds[0] or found["max"] > bounds[1]:
+    low, high = _extremes(array)
+    if low < bounds[0] or high > bounds[1]:
         raise Malformed("a number out of its type's range")
+
+
+def _extremes(array: pa.Array) -> tuple[int, int]:
+    if array.null_count:
+        found = pc.min_max(array).as_py()
+        return found["min"], found["max"]
+    # Several times faster than Arrow's for few values, and as fast for many.
+    values = array.to_numpy()
+    return int(values.min()), int(values.max())
 
 
 def logical_column(array: pa.Array, node: Node) -> pa.Array:

@@ -17,7 +17,7 @@ from workers.enrich.binding import Binding
 from workers.enrich.decisions import DecisionLog
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
-from workers.enrich.seat import Given, OpinionState, Seat
+from workers.enrich.seat import CHAMPION, Given, OpinionState, Seat
 from workers.enrich.sorting import Group, Ledger, Sorter
 from workers.enrich.staleness import Old, ages, rejection, stale
 from workers.errors import Halt, Reject
@@ -263,19 +263,27 @@ class Enricher:
         # A slice copies nothing, and nearly always every place is kept.
         kept: Any = slice(None) if count == len(opinion.scores) else keep
         scores, without = opinion.scores[kept], opinion.without[kept]
-        reasons = opinion.reasons
+        reasons, manifest = opinion.reasons, seat.serving.model.manifest
+        # What is the same for all rows, as nearly everything is, is never a column of objects.
+        alike = opinion.challenged is None
         columns: dict[str, Any] = {
             "decision_id": [f"{each}{tail}" for each in ids] if tail else ids,
-            "model": [seat.serving.model.manifest.name] * count,
-            "model_version": opinion.versions[kept],
+            "model": pa.repeat(manifest.name, count),
+            "model_version": (
+                pa.repeat(manifest.version, count) if alike else opinion.versions[kept]
+            ),
             "score": pa.array(scores, mask=np.isnan(scores)),
             "decision": opinion.decisions[kept],
-            "fallback": [why is not None for why in without],
-            "fallback_reason": without,
+            "fallback": (
+                [why is not None for why in without]
+                if opinion.marked
+                else np.zeros(count, dtype=np.bool_)
+            ),
+            "fallback_reason": without if opinion.marked else None,
             "reasons": reasons if kept is not keep else [reasons[place] for place in keep],
             "scored_at": np.full(count, batch.now),
-            "arm": opinion.arms[kept],
-            "rule": opinion.rules[kept],
+            "arm": pa.repeat(CHAMPION, count) if alike else opinion.arms[kept],
+            "rule": opinion.rules[kept] if seat.rules else None,
         }
         return self._block.encode(columns, count)
 

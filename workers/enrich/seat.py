@@ -135,6 +135,11 @@ class Seat:
         """Fields of the event that its rules read."""
         return self.before.fields | self.after.fields
 
+    @property
+    def rules(self) -> bool:
+        """Has it any?"""
+        return bool(self.before or self.after)
+
     def bypass(self, why: str | None) -> None:
         """From now on decide without the model; None: with it."""
         self.serving = replace(self.serving, bypass=why)

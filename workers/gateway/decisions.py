@@ -121,7 +121,7 @@ class Decisions:
         except Exception as error:  # noqa: BLE001  the client is told, and so are we
             self._say(GatewayEvent.BUG, where="decisions", error=type(error).__name__)
             answer = answer_of(Problem(Kind.BUG, type(error).__name__))
-        await respond(send, answer)
+        await respond(scope, send, answer)
 
     async def _answer(self, scope: Scope, receive: Receive, name: str) -> Answer:
         began = asyncio.get_running_loop().time()

@@ -96,7 +96,8 @@ def key_bytes(found: Any) -> bytes | None:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_constant)
+        # As json.loads does, which would make a decoder for each body.
+        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except _Twice as twice:
         raise Problem(Kind.NOT_JSON, str(twice)) from None
     except json.JSONDecodeError as error:
@@ -120,6 +121,7 @@ def _constant(name: str) -> Any:
     raise _Twice(f"{name} is not JSON: write it as text")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
 KeysOf = Callable[[list[bytes]], list[bytes | None]]
 """Keys of framed events."""
 

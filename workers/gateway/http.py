@@ -15,6 +15,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 JSON = b"application/json"
+WHOLE = "workers.whole"
+"""An extension of ASGI: status, media type and body in one write; False where they must wait."""
 
 
 class Gone(Exception):  # noqa: N818  what the client is
@@ -112,8 +114,11 @@ def answer_of(problem: Problem) -> Answer:
     return Answer(problem.status, problem.body(), MEDIA_TYPE, headers)
 
 
-async def respond(send: Send, answer: Answer) -> None:
-    """Send it."""
+async def respond(scope: Scope, send: Send, answer: Answer) -> None:
+    """Send it: whole, where the server can, else as ASGI has it, in two parts."""
+    whole = None if answer.headers else scope.get("extensions", {}).get(WHOLE)
+    if whole is not None and whole["send"](answer.status, answer.media, answer.body):
+        return
     await send(
         {
             "type": "http.response.start",

@@ -36,6 +36,8 @@ class Featured:
 
 
 Counts = npt.NDArray[np.int64]
+Places = npt.NDArray[np.bool_]
+"""Which entries of a matrix."""
 UNSEEN = -1.0
 """The code of an unknown category until it is counted."""
 
@@ -69,6 +71,13 @@ class Features:
             for f in self.ordered
             if f.type is FeatureType.CATEGORICAL
         }
+        self._categorical = np.array([f.type is FeatureType.CATEGORICAL for f in self.ordered])
+        self._required = np.array([f.missing == "reject" for f in self.ordered])
+        self._fill = np.array(
+            [f.missing if isinstance(f.missing, float) else np.nan for f in self.ordered]
+        )
+        everything = (-np.inf, np.inf)
+        self._low, self._high = np.array([f.range or everything for f in self.ordered]).T
 
     def check_fields(self, fields: Sequence[str]) -> None:
         """Hold the fields that the expressions read to those of a contract.
@@ -99,14 +108,29 @@ class Features:
             row: Reject(Code.FEATURE_EXPRESSION, f"a feature expression failed: {why}")
             for row, why in failed.items()
         }
-        missing = np.zeros(len(self.ordered), dtype=np.int64)
-        unseen = np.zeros(len(self.ordered), dtype=np.int64)
-        for column, feature in enumerate(self.ordered):
-            values = matrix[:, column]
-            if feature.type is FeatureType.CATEGORICAL:
-                unseen[column] = _forget_unseen(values)
-            missing[column] = _hold(feature, values, rejections) - unseen[column]
-        return Featured(matrix, rejections, missing, unseen)
+        # All columns at once: one by one, a batch of few rows pays for every column.
+        strange = (matrix == UNSEEN) & self._categorical
+        matrix[strange] = np.nan
+        missing = np.isnan(matrix)
+        np.copyto(matrix, self._fill, where=missing)
+        wrong = np.isinf(matrix) | (matrix < self._low) | (matrix > self._high)
+        self._refuse(missing & self._required, wrong, rejections)
+        unseen = np.count_nonzero(strange, axis=0)
+        return Featured(matrix, rejections, np.count_nonzero(missing, axis=0) - unseen, unseen)
+
+    def _refuse(self, lacking: Places, wrong: Places, out: dict[int, Reject]) -> None:
+        """Rows with a feature that is missing or out of its range; the first such one is named."""
+        refused = lacking | wrong
+        if not refused.any():
+            return
+        for row, column in np.argwhere(refused).tolist():
+            feature = self.ordered[column]
+            if lacking[row, column]:
+                reject = Reject(Code.FEATURE_MISSING, f"feature {feature.name} is missing")
+            else:
+                text = f"feature {feature.name} is outside {feature.range or 'the finite numbers'}"
+                reject = Reject(Code.FEATURE_RANGE, text)
+            out.setdefault(row, reject)
 
 
 def fingerprint_of(features: Sequence[Feature]) -> str:
@@ -145,31 +169,3 @@ def _compile(feature: Feature) -> pl.Expr:
             codes, default=UNSEEN, return_dtype=pl.Float64
         )
     return expression
-
-
-def _forget_unseen(column: npt.NDArray[np.float64]) -> int:
-    """Make unknown categories missing ones, in place; how many there were."""
-    unseen = column == UNSEEN
-    column[unseen] = np.nan
-    return int(np.count_nonzero(unseen))
-
-
-def _hold(feature: Feature, column: npt.NDArray[np.float64], out: dict[int, Reject]) -> int:
-    """Apply the feature's rules for missing values and range to its column, in place.
-
-    Returns how many were missing.
-    """
-    missing = np.isnan(column)
-    if isinstance(feature.missing, float):
-        column[missing] = feature.missing
-    elif feature.missing == "reject":
-        for row in np.flatnonzero(missing).tolist():
-            text = f"feature {feature.name} is missing"
-            out.setdefault(row, Reject(Code.FEATURE_MISSING, text))
-    wrong = np.isinf(column)
-    if feature.range is not None:
-        wrong |= (column < feature.range[0]) | (column > feature.range[1])
-    for row in np.flatnonzero(wrong).tolist():
-        text = f"feature {feature.name} is outside {feature.range or 'the finite numbers'}"
-        out.setdefault(row, Reject(Code.FEATURE_RANGE, text))
-    return int(np.count_nonzero(missing))
