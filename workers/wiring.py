@@ -119,7 +119,7 @@ def contracts_of(topology: Topology, worker: Worker, journal: Journal | None = N
         subjects.append(worker.shadow.subject)
     limits = SchemaLimits(nesting=worker.limits.max_nesting, fields=worker.limits.max_fields)
     note = unnoted if journal is None else noted(journal)
-    return open_contracts(topology.contracts, subjects, limits, note)
+    return open_contracts(topology.contracts, list(dict.fromkeys(subjects)), limits, note)
 
 
 def build_enricher(topology: Topology, worker: Worker) -> Enricher:
@@ -266,6 +266,8 @@ def policy_of(worker: Worker) -> Policy:
         blocks=tuple(models_of(worker)),
         rules={BLOCK_FIELD: worker.rules, **{n: b.rules for n, b in worker.blocks.items()}},
         shadow=worker.shadow is not None,
+        shape=worker.output.shape,
+        whole=worker.output.block,
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )

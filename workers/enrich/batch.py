@@ -111,6 +111,7 @@ class Outcomes:
     decision. `unknown` has the rows, rejected here, whose schema key is in no contract known so
     far: who can ask for it, should.
     `decoded` is None where no model was asked. `explained`: the reasons of all blocks.
+    `added` has the headers that an enriched row gets behind its own.
     """
 
     batch: Batch
@@ -122,6 +123,7 @@ class Outcomes:
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
     decoded: DecodedRows | None = None
     explained: Explained = NOTHING
+    added: dict[int, list[Header]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counted = len(self.enriched) + len(self.rejected) + len(self.dropped)

@@ -14,6 +14,7 @@ from workers.enrich.seat import Seat
 from workers.enrich.versions import Version
 from workers.errors import Code, ContractError, ModelError, Reject
 from workers.models.model import Model
+from workers.topology import Shape
 
 
 class Binding:
@@ -41,7 +42,11 @@ class Binding:
             raise ContractError(f"no contract named {policy.input_subject}")
         self.built = seats[0].serving.model.manifest.contract.version
         needs = _needs(policy, inputs, seats)
-        self.block, outputs = _outputs(policy, contracts, inputs)
+        self.block, outputs = (
+            _unchanged(policy, contracts, inputs)
+            if policy.shape is Shape.HEADERS
+            else _outputs(policy, contracts, inputs)
+        )
         required = {seat.serving.model.manifest.contract.version for seat in seats}
         self._bind(inputs, outputs, needs, required)
         self.prefixes = {
@@ -70,7 +75,9 @@ class Binding:
                 self.refused |= dict.fromkeys(source.keys, reject)
                 continue
             output, reader = outputs[target], readers[self.built]
-            version = Version(source, output, reader, output.frame, rewriter, readers)
+            # Values that pass unchanged keep their own framing, which may be a header's.
+            prefix = b"" if output is source else output.frame
+            version = Version(source, output, reader, prefix, rewriter, readers)
             self.versions |= dict.fromkeys(source.keys, version)
         if not self.versions:
             raise ContractError("; ".join(sorted({str(why) for why in self.refused.values()})))
@@ -169,6 +176,19 @@ def _outputs(
             "makes one"
         )
     return best
+
+
+def _unchanged(
+    policy: Policy, contracts: Catalogue, inputs: Mapping[int, Registered]
+) -> tuple[Schema, dict[int, Registered]]:
+    """Every version stays what it is; the newest block that the decisions' contract has."""
+    found = policy.decisions_subject
+    known = () if found is None else contracts.versions(found).values()
+    roots = [version.schema.root for version in known]
+    newest, *_ = blocks = block_versions()
+    # Where none fits, the decisions' contract is refused as it is for every worker.
+    block = next((block for block in blocks if block.root in roots), newest)
+    return block, dict(inputs)
 
 
 def _named(blocks: Sequence[str]) -> str:

@@ -13,14 +13,16 @@ from workers.contracts.codec import BlockEncoder
 from workers.contracts.resolution import Resolver
 from workers.enrich.batch import NOTHING, Batch, DecodedRows, Outcomes, Rejection
 from workers.enrich.binding import Binding
+from workers.enrich.headers import BlockHeaders
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
 from workers.enrich.seat import OpinionState, Seat
 from workers.enrich.sorting import Group, Ledger, Sorter
+from workers.enrich.versions import Version
 from workers.errors import Halt, Reject
 from workers.models.model import Model, model_rejection
 from workers.models.serving import Serving
-from workers.topology import OnModelFailure, RuleSet
+from workers.topology import OnModelFailure, RuleSet, Shape
 
 
 class Enricher:
@@ -78,10 +80,12 @@ class Enricher:
         for name, serving in zip(self.policy.blocks, servings, strict=True):
             others = [] if seats else self.policy.blocks[1:]
             seats.append(Seat(name, serving, self.policy.rules.get(name, RuleSet()), others))
-        binding = Binding(self.policy, contracts, seats)
+        policy = self.policy
+        binding = Binding(policy, contracts, seats)
         self._seats, self.binding = seats, binding
         self._sorter = Sorter(self.policy, binding)
         self._block = BlockEncoder(binding.block)
+        self._headers = None if policy.shape is Shape.DERIVED else BlockHeaders(policy, binding)
 
     def enrich(self, batch: Batch, effort: Effort = FULL) -> Outcomes:
         """Account for every row of the batch.
@@ -103,6 +107,7 @@ class Enricher:
             ledger.unknown,
             decoded,
             ledger.explained,
+            ledger.added,
         )
 
     def _decode(self, group: Group, ledger: Ledger) -> Rows:
@@ -128,16 +133,16 @@ class Enricher:
             numbers = [numbers[place] for place in keep]
             versions = [versions[place] for place in keep]
             datums = [datums[place] for place in keep]
-        blocks = [
-            self._encode(batch, seat, opinions[seat.name], numbers, keep) for seat in self._seats
+        columns = [
+            self._columns(batch, seat, opinions[seat.name], numbers, keep) for seat in self._seats
         ]
-        first = blocks[0]
-        whole = first if len(blocks) == 1 else [b"".join(b) for b in zip(*blocks, strict=True)]
-        spliced = [
-            version.prefix + datum + block
-            for version, datum, block in zip(versions, datums, whole, strict=True)
-        ]
-        ledger.enriched.update(zip(numbers, spliced, strict=True))
+        blocks = [self._block.encode(each, len(numbers)) for each in columns]
+        if self._headers is None:
+            ledger.enriched.update(zip(numbers, _spliced(versions, datums, blocks), strict=True))
+        else:
+            ledger.enriched.update((number, batch.values[number]) for number in numbers)
+            added = self._headers.of(columns, blocks)
+            ledger.added.update(zip(numbers, added, strict=True))
         if (prefix := self.binding.decision_prefix) is not None:
             records = zip(*([prefix + block for block in each] for each in blocks), strict=True)
             ledger.decisions.update(zip(numbers, records, strict=True))
@@ -181,14 +186,15 @@ class Enricher:
         ledger.rejected.update((rows.rows[place], why) for place, why in refused.items())
         return [place for place in range(len(rows.rows)) if place not in refused]
 
-    def _encode(
+    def _columns(
         self,
         batch: Batch,
         seat: Seat,
         opinion: OpinionState,
         numbers: list[int],
         keep: list[int],
-    ) -> list[bytes]:
+    ) -> dict[str, Any]:
+        """A seat's block of these rows, by field."""
         count = len(numbers)
         stem = f"{self.policy.worker}:{batch.topic}:"
         # The first block's id is the event's; another's says which of the event's it is.
@@ -199,7 +205,7 @@ class Enricher:
         kept: Any = slice(None) if count == len(opinion.scores) else keep
         scores, without = opinion.scores[kept], opinion.without[kept]
         reasons = opinion.reasons
-        columns: dict[str, Any] = {
+        return {
             "decision_id": [f"{each}{tail}" for each in ids] if tail else ids,
             "model": [seat.serving.model.manifest.name] * count,
             "model_version": opinion.versions[kept],
@@ -212,7 +218,18 @@ class Enricher:
             "arm": opinion.arms[kept],
             "rule": opinion.rules[kept],
         }
-        return self._block.encode(columns, count)
+
+
+def _spliced(
+    versions: list[Version], datums: list[bytes], blocks: list[list[bytes]]
+) -> list[bytes]:
+    """Enriched events: frame, datum, the blocks of every seat."""
+    first = blocks[0]
+    whole = first if len(blocks) == 1 else [b"".join(b) for b in zip(*blocks, strict=True)]
+    return [
+        version.prefix + datum + block
+        for version, datum, block in zip(versions, datums, whole, strict=True)
+    ]
 
 
 def _rewritten(group: Group, rewriter: Resolver, ledger: Ledger) -> tuple[list[int], list[bytes]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from workers.contracts.derive import BLOCKS
-from workers.topology import OnModelFailure, RuleSet, Tombstones, Unframed
+from workers.topology import OnModelFailure, RuleSet, Shape, Tombstones, Unframed, WholeBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,8 @@ class Policy:
     """What a worker's topology says of its path.
 
     `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
-    has those of a block by its name; `shadow`: somebody wants to score the same rows again.
+    has those of a block by its name; `shadow`: somebody wants to score the same rows again;
+    `shape`: where the blocks go, `whole`: how a header holds one.
     """
 
     worker: str
@@ -24,6 +25,8 @@ class Policy:
     blocks: tuple[str, ...] = BLOCKS
     rules: Mapping[str, RuleSet] = field(default_factory=dict)
     shadow: bool = False
+    shape: Shape = Shape.DERIVED
+    whole: WholeBlock = WholeBlock.JSON
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER
     on_model_failure: OnModelFailure = OnModelFailure.FALLBACK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.contracts.framing import PREFIX, SchemaKey, locate
+from workers.contracts.framing import PREFIX, Header, SchemaKey, locate
 from workers.enrich.batch import NOTHING, Batch, Explained, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import Policy
@@ -25,6 +25,7 @@ class Ledger:
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
     explained: Explained = NOTHING
+    added: dict[int, list[Header]] = field(default_factory=dict)
 
     def reject(self, row: int, reject: Reject, stage: str, schema_id: int | None = None) -> None:
         """The row goes to the dead-letter topic."""

@@ -244,4 +244,5 @@ def _completed(
         moved(outcomes.decided),
         {key: [places[row] for row in rows] for key, rows in outcomes.unknown.items()},
         explained=outcomes.explained,
+        added=moved(outcomes.added),
     )

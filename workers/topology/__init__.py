@@ -15,6 +15,7 @@ from workers.topology.load import load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
 from workers.topology.retries import Retries, RetryTopic, Tier
+from workers.topology.shapes import Mode, Shape, WholeBlock
 from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
@@ -41,6 +42,7 @@ __all__ = [
     "HeaderPolicy",
     "Latency",
     "MlflowPlace",
+    "Mode",
     "ModelRef",
     "ModelsPlace",
     "OnModelFailure",
@@ -51,12 +53,14 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Sequencing",
+    "Shape",
     "Tier",
     "Tombstones",
     "TopicSettings",
     "Topology",
     "Transform",
     "Unframed",
+    "WholeBlock",
     "Worker",
     "describe",
     "json_schema",

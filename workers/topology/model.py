@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from workers.topology.beside import disturbances
 from workers.topology.contracts import ContractsPlace
 from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
@@ -76,7 +77,12 @@ class Topology(Part):
 
     @model_validator(mode="after")
     def _workers_fit(self) -> Self:
-        faults = [*_shared_ids(self.workers), *_shared_groups(self.workers), *_loops(self.workers)]
+        faults = [
+            *_shared_ids(self.workers),
+            *_shared_groups(self.workers),
+            *_loops(self.workers),
+            *disturbances(self.workers),
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         return self
