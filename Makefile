@@ -8,7 +8,7 @@ UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
 
-.PHONY: demo demo-smoke demo-kafka test check bench chaos fuzz clean setup
+.PHONY: demo demo-smoke demo-kafka test check bench scaling chaos fuzz sbom licences audit clean setup
 
 setup: $(STAMP)
 
@@ -38,6 +38,28 @@ check: $(STAMP)
 # make bench PARTS=lifecycle: those parts alone.
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks $(if $(PARTS),--parts $(PARTS))
+
+# docs/scaling.md: alone on the machine, ten minutes and more.
+scaling: $(STAMP)
+	$(VENV)/bin/python -m benchmarks --scaling
+
+# What a worker runs with: exact versions with their hashes, and a CycloneDX bill of materials.
+RUNTIME := --frozen --no-default-groups --extra compiled --extra contracts --extra encryption
+sbom: $(STAMP)
+	@mkdir -p dist build
+	@$(UV) export --quiet $(RUNTIME) --no-emit-project --output-file dist/requirements.txt >/dev/null
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/build/runtime $(UV) sync --quiet $(RUNTIME) --no-install-project
+	@$(UV) tool run --quiet --from cyclonedx-bom==7.2.1 cyclonedx-py environment build/runtime/bin/python \
+		--pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json
+	@echo "wrote dist/requirements.txt and dist/sbom.cdx.json"
+
+licences: $(STAMP)
+	$(VENV)/bin/python -m tests.supply.licences > docs/licences.md
+
+# Asks PyPI's advisories: needs a network that reaches them. Strict, because what it cannot look up
+# it leaves out, and calls the rest well.
+audit: sbom
+	$(UV) tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes -r dist/requirements.txt
 
 # Faults at random on three brokers: make chaos SECONDS=60 SEED=7
 chaos: $(STAMP)

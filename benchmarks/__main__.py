@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import large, reasons, replicas, safety, shadow, swaps, versions
+from benchmarks import large, reasons, replicas, safety, shadow, swaps, telemetry, versions
 from benchmarks.document import written
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
 from benchmarks.rig import PARTITIONS, ROOT, Figures, Subject, fill, framed_flights, measure
+from benchmarks.scaling import MEASURED, scaling
+from benchmarks.scaling_page import write_page
 from benchmarks.stages import stages
 from workers.testing import RealKafka, real_kafka
 
@@ -94,6 +97,10 @@ def _safety(ground: Ground) -> list[str]:
     return safety.table(safety.safety(ground.values, ground.folder))
 
 
+def _telemetry(ground: Ground) -> list[str]:
+    return telemetry.table(telemetry.telemetry(ground.values))
+
+
 PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "throughput": (_throughput, "Side by side"),
     "latency": (_latency, "Event to enriched"),
@@ -105,6 +112,7 @@ PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "reasons": (_reasons, "Reasons"),
     "large": (_large, "Larger models"),
     "safety": (_safety, "The safety net"),
+    "telemetry": (_telemetry, "Telemetry"),
 }
 """How each is measured, and how its heading begins; in the order of the document."""
 LIFECYCLE = ("swaps", "replicas", "shadow", "reasons", "large")
@@ -117,7 +125,15 @@ def main() -> None:
     parser.add_argument("--parts", type=_parts, default=tuple(PARTS), help=", ".join(PARTS))
     parser.add_argument("--only", default="", help="of throughput: subjects whose name holds this")
     parser.add_argument("--turns", type=int, default=shadow.TURNS, help="of shadow, at a rate")
+    parser.add_argument("--scaling", action="store_true", help="docs/scaling.md instead")
+    parser.add_argument("--events", type=int, default=900_000, help="of each case of --scaling")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of load after each restart")
     options = parser.parse_args()
+    if options.scaling:
+        found = scaling(options.events, seconds=options.seconds)
+        MEASURED.write_text(json.dumps(found, indent=1) + "\n")
+        write_page()
+        return
     failed = []
     with real_kafka() as kafka, tempfile.TemporaryDirectory() as folder:
         ground = Ground(kafka, Path(folder), options.only, options.turns)

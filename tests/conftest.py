@@ -34,10 +34,15 @@ settings.register_profile(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, a file's tests stay together, and one process has the cluster of three brokers."""
+    """With `-n`, a file's tests stay together, and one process has the cluster of three brokers, as
+    one has the broker with many listeners.
+    """
     for item in items:
         names = getattr(item, "fixturenames", ())
-        group = "three brokers" if "brokers" in names else item.nodeid.partition("::")[0]
+        file = item.nodeid.partition("::")[0]
+        group = "three brokers" if "brokers" in names else file
+        if file.startswith("tests/security/"):
+            group = "one broker with many listeners"
         item.add_marker(pytest.mark.xdist_group(group))
 
 

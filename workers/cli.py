@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from workers import __version__
-from workers.commands import contracts, dlq, models
+from workers.commands import contracts, dlq, models, offsets, operate
+from workers.commands.doctor import doctor
 from workers.commands.drill import drill
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
@@ -40,8 +41,18 @@ app = typer.Typer(
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(offsets.app, name="offsets")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
+app.command(epilog="Example: workers doctor flight-delays --output json")(doctor)
 app.command(epilog="Example: workers drill all --output json")(drill)
+app.command(epilog="Example: workers status --output json")(operate.status)
+app.command(epilog="Example: workers lag flight-delays --watch 5")(operate.lag)
+app.command(epilog="Example: workers pause flight-delays --partitions 0,3-5 --why 'incident 7'")(
+    operate.pause
+)
+app.command(epilog="Example: workers resume flight-delays --why 'incident 7 is over'")(
+    operate.resume
+)
 app.command("plan", epilog="Example: workers plan flight-delays --output json")(show_plan)
 app.command("apply", epilog="Example: workers apply flight-delays --yes")(apply_plan)
 
@@ -159,6 +170,14 @@ def errors() -> None:
     from workers.governance.documents.errors import errors_page
 
     print(errors_page(), end="")
+
+
+@app.command(epilog="Example: workers telemetry > docs/telemetry.md")
+def telemetry() -> None:
+    """Print every metric, log event and span of a worker, and where they go."""
+    from workers.governance.documents.telemetry import telemetry_page
+
+    print(telemetry_page(), end="")
 
 
 @app.command(epilog="Example: workers schema > docs/topology.schema.json")

@@ -65,6 +65,7 @@ class Code(StrEnum):
     FEATURE_RANGE = "range"
     FEATURE_EXPRESSION = "expression"
     RULE = "rule"
+    STALE = "stale"
     MODEL_FAILED = "model_failed"
     SCORE_UNUSABLE = "score_unusable"
     OUTPUT_TOO_LARGE = "output_too_large"
@@ -146,6 +147,11 @@ CAUSES: Mapping[Code, Cause] = {
     ),
     Code.RULE: Cause(
         Verdict.FEATURE, "a rule cannot be computed for this record", "a rule that can"
+    ),
+    Code.STALE: Cause(
+        Verdict.FEATURE,
+        "the event was over `staleness.limit` old when it was polled, and `policy: dead_letter`",
+        "a higher limit, or whatever holds events up before they are read",
     ),
     Code.MODEL_FAILED: Cause(
         Verdict.MODEL,
@@ -230,7 +236,7 @@ class StoreUnwell(ModelError):
 
 
 class BrokerUnreachable(Halt):
-    """No broker answered within the declared time at start."""
+    """No broker answered within the declared time at start, or there was no token to show it."""
 
     exit_code = ExitCode.BROKER
 

@@ -14,12 +14,16 @@ from pathlib import Path
 from types import FrameType
 
 from workers.errors import ExitCode, Halt
+from workers.operate.health.opening import answering
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import Watchdog
 from workers.stream.journal import Event, Journal
 from workers.stream.logs import configure_logging
-from workers.topology import load
-from workers.wiring import build_enricher, build_loop, check_broker, pick
+from workers.stream.snapshot import Board
+from workers.telemetry.prometheus import Rendering
+from workers.telemetry.registry import Registry
+from workers.topology import Topology, Worker, load
+from workers.wiring import board_of, build_enricher, build_loop, check_broker, pick
 
 HEALTHY_SECONDS = 60.0
 """A process that lived so long starts again at the shortest wait."""
@@ -42,9 +46,30 @@ def run_one(topology: Path, name: str | None, slot: int = 0) -> None:
     configure_logging()
     loaded = load(topology)
     worker = pick(loaded, name)
+    clock = SystemClock()
+    board = board_of(worker, slot, clock)
+    registry = Registry()
+    journal = Journal(clock, registry, worker=worker.name, instance=board.snapshot.instance)
+    # Before anything is loaded: a start may take a while, and whoever waits wants to know of it.
+    metrics = Rendering(registry, worker.name)
+    with answering(loaded.health, slot, board, clock, journal, metrics):
+        _run_loop(loaded, worker, slot, board, registry)
+
+
+def _run_loop(
+    loaded: Topology, worker: Worker, slot: int, board: Board, registry: Registry
+) -> None:
     enricher = build_enricher(loaded, worker)
     check_broker(loaded.broker, worker)
-    running = build_loop(loaded, worker, enricher, slot=slot, watchdog=watchdog(worker.watchdog))
+    running = build_loop(
+        loaded,
+        worker,
+        enricher,
+        slot=slot,
+        watchdog=watchdog(worker.watchdog),
+        board=board,
+        registry=registry,
+    )
     # What is loaded now stays; batches are freed by reference counting and hold no cycles, so the
     # collector would look at tens of thousands of records again and again and find nothing.
     gc.freeze()

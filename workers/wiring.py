@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -33,7 +33,7 @@ from workers.models.model import Model
 from workers.models.opening import open_kept, open_store
 from workers.models.shadow.challenger import Challenger
 from workers.models.shadow.challenger import challenger as challenger_of
-from workers.models.shadow.comparison import Recorder
+from workers.models.shadow.comparison import Recorder as ComparisonRecorder
 from workers.models.shadow.counts import CountsState as ShadowCountsState
 from workers.models.shadow.process import COMMAND
 from workers.models.shadow.shadow import Shadow
@@ -44,6 +44,7 @@ from workers.operate.look import connect
 from workers.stream.breaker import Breaker
 from workers.stream.clients import (
     Config,
+    common,
     comparison_config,
     consumer_config,
     instance_name,
@@ -54,10 +55,15 @@ from workers.stream.clients import (
 from workers.stream.clock import Clock, SystemClock
 from workers.stream.crashes import CrashGuard, Watchdog
 from workers.stream.deadletters import Origin
-from workers.stream.journal import ClientLog, Journal
+from workers.stream.drifting import Drifting
+from workers.stream.ends import Ends
+from workers.stream.gauges import of_counts, of_process, of_snapshot
+from workers.stream.journal import ClientLog, Event, Journal
 from workers.stream.loop import Loop
 from workers.stream.openletters import OpenLettersState
+from workers.stream.outcome import Counted, Passed
 from workers.stream.outgoing import Outgoing
+from workers.stream.pausing import Pauses
 from workers.stream.publish import (
     AcknowledgedPublisher,
     Failpoint,
@@ -66,6 +72,8 @@ from workers.stream.publish import (
     nowhere,
 )
 from workers.stream.ranges import RangeReader
+from workers.stream.recorder import Recorder
+from workers.stream.reporting import Parts, Reporter, first_snapshot
 from workers.stream.retries import Enrich, as_first_came
 from workers.stream.schemas import Schemas, noted
 from workers.stream.sequence import KeyOrder
@@ -73,8 +81,14 @@ from workers.stream.shadowing import ComparisonProducer, Shadowing
 from workers.stream.shadowing import noted as shadow_noted
 from workers.stream.slot import Slot
 from workers.stream.slot import noted as slot_noted
+from workers.stream.snapshot import Board, ModelView
 from workers.stream.source import Source
 from workers.stream.tail import Tail
+from workers.stream.tracing import Traces
+from workers.telemetry.events import TelemetryEvent
+from workers.telemetry.registry import Registry
+from workers.telemetry.settings import Identity, collector
+from workers.telemetry.spans import Exporting, NoExports
 from workers.topology import (
     Backend,
     Broker,
@@ -85,8 +99,12 @@ from workers.topology import (
     Sequencing,
     Topology,
     Worker,
+    environment,
     user_folder,
 )
+
+POLL_LIMIT_MS = 300_000
+"""librdkafka's max.poll.interval.ms, where none is declared."""
 
 
 def pick(topology: Topology, name: str | None) -> Worker:
@@ -144,8 +162,10 @@ def build_path(topology: Topology, worker: Worker) -> WorkerPath:
         ModelError: likewise.
     """
     resolver = contracts_of(topology, worker)
+    # History has no age: what is scored again is scored as it would have been.
+    timeless = worker.model_copy(update={"staleness": None})
     try:
-        enricher = _enricher(topology, worker, resolver.catalogue)
+        enricher = _enricher(topology, timeless, resolver.catalogue)
     except Halt:
         resolver.close()
         raise
@@ -268,6 +288,7 @@ def policy_of(worker: Worker) -> Policy:
         shadow=worker.shadow is not None,
         shape=worker.output.shape,
         whole=worker.output.block,
+        staleness=worker.staleness,
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,
     )
@@ -343,6 +364,8 @@ class Running:
 
     loop: Loop
     journal: Journal
+    board: Board
+    registry: Registry
     shadow: Shadowing | None = None
 
 
@@ -356,18 +379,22 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     at: Failpoint = nowhere,
     watchdog: Watchdog | None = None,
     challenger: Sequence[str] = COMMAND,
+    board: Board | None = None,
+    registry: Registry | None = None,
 ) -> Running:
     """The loop of one process; nothing connects before it runs.
 
     `challenger` starts the process of the worker's shadow, where it has one. With `watchdog` the
     process is the worker's own: what it does is noted, so that a record which ends it is found.
+    `board` is where it reports, `registry` where it counts; by default ones of its own.
 
     Raises:
         Halt: a client refuses its configuration.
     """
     clock = clock or SystemClock()
     instance = f"{instance_name(worker)}.{slot}"
-    journal = Journal(clock, worker=worker.name, instance=instance)
+    registry = registry or Registry()
+    journal = Journal(clock, registry, worker=worker.name, instance=instance)
     origin = _origin(worker, instance)
 
     def guarded(watchdog: Watchdog) -> CrashGuard:
@@ -397,22 +424,158 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
         journal=journal,
         command=challenger,
     )
+    schemas = Schemas(resolver, enricher.rebind, source, journal)
+    board = board or board_of(worker, slot, clock)
+    passed = Passed(at)
+    publisher = Counted(
+        _publisher(topology, worker, slot, clock, journal, passed), passed, worker, registry, clock
+    )
+    exports = _exports(topology, worker, instance, registry, journal, clock)
+    recorder = _recorder(worker, enricher, registry, journal, clock, exports)
+    registry.watch(publisher.samples)
+    _watch(topology, worker, enricher, registry, journal, clock, board)
+    model_slot = Slot(followers, enricher.serve, journal)
+    pauses = Pauses(lambda: model_slot.pause, source, journal)
+    asking = {
+        **common(topology.broker, f"{worker.name}.{instance}.ends"),
+        "logger": ClientLog(journal, clock),
+    }
+    ends = Ends(asking, worker.input.topic)
     loop = Loop(
         worker=worker,
         source=source,
-        publisher=_publisher(topology, worker, slot, clock, journal, at),
+        publisher=publisher,
         enrich=enrich if watchdog is None else guarded(watchdog),
-        schemas=Schemas(resolver, enricher.rebind, source, journal),
+        schemas=schemas,
         breaker=Breaker(worker.breaker, source, clock, journal),
-        slot=Slot(followers, enricher.serve, journal),
+        slot=model_slot,
+        pauses=pauses,
         outgoing=Outgoing(worker, origin),
         shadow=shadow,
         order=_order(topology, worker, slot, source, clock, journal),
         clock=clock,
         journal=journal,
+        recorder=recorder,
+        reporter=Reporter(
+            board,
+            source.lag,
+            Parts(
+                assigned=lambda: source.assigned,
+                ends=lambda: {**source.ends(), **ends.of(frozenset(source.stopped))},
+                pauses=lambda: {**pauses.of(source.assigned), **source.pauses},
+                counts=journal.totals,
+                models=lambda: _model_views(worker, enricher),
+                contracts=lambda: schemas.known,
+                paused=lambda: pauses.why,
+                close=ends.close,
+                failed=lambda error: journal.error(Event.SNAPSHOT_FAILED, why=type(error).__name__),
+            ),
+            clock,
+        ),
         at=at,
     )
-    return Running(loop, journal, shadow)
+    return Running(loop, journal, board, registry, shadow)
+
+
+def _watch(  # noqa: PLR0913, PLR0917  it looks at all of them
+    topology: Topology,
+    worker: Worker,
+    enricher: Enricher,
+    registry: Registry,
+    journal: Journal,
+    clock: Clock,
+    board: Board,
+) -> None:
+    """Have the numbers asked for that are as they are now."""
+    properties = consumer_config(topology.broker, worker, 0)
+    limit = float(properties.get("max.poll.interval.ms", POLL_LIMIT_MS)) / 1000
+
+    def created() -> dict[str, int]:
+        built = (serving.model.manifest.created for serving in enricher.servings)
+        return {b: int(t.timestamp() * 1000) for b, t in zip(models_of(worker), built, strict=True)}
+
+    registry.watch(lambda: of_counts(journal.counts))
+    registry.watch(lambda: of_snapshot(board, clock, limit, created))
+    registry.watch(of_process)
+
+
+def _recorder(
+    worker: Worker,
+    enricher: Enricher,
+    registry: Registry,
+    journal: Journal,
+    clock: Clock,
+    exports: Exporting,
+) -> Recorder:
+    drifting = Drifting(worker.drift)
+    registry.watch(drifting.samples)
+    traces = Traces(worker, exports.tracing, clock)
+    recorder = Recorder(
+        worker=worker,
+        registry=registry,
+        journal=journal,
+        clock=clock,
+        drifting=drifting,
+        traces=traces,
+        exports=exports,
+    )
+    enricher.lap = recorder.lap
+    return recorder
+
+
+def _exports(
+    topology: Topology,
+    worker: Worker,
+    instance: str,
+    registry: Registry,
+    journal: Journal,
+    clock: Clock,
+) -> Exporting:
+    """What sends metrics and traces, where there is a collector.
+
+    Raises:
+        TopologyError: the extra `otlp` is not installed.
+    """
+    said = topology.telemetry
+    headers = {name: value.get_secret_value() for name, value in said.headers.items()}
+    env = environment("OTEL_")
+    found = collector(said.endpoint, headers, said.interval, said.trace_ratio, env)
+    if found.refused is not None:
+        journal.warn(TelemetryEvent.UNWELL, why=found.refused)
+    if found.metrics is None and found.traces is None:
+        return NoExports()
+    try:
+        # Imported here: OpenTelemetry is an extra.
+        from workers.telemetry.otlp import Exports
+    except ImportError as error:
+        raise TopologyError(f"sending telemetry needs the extra `otlp`: {error}") from error
+
+    def note(event: TelemetryEvent, fields: Mapping[str, object]) -> None:
+        tell = Journal.info if event is TelemetryEvent.RECOVERED else Journal.warn
+        tell(journal, event, **fields)
+
+    return Exports(found, Identity(worker.name, instance, __version__), registry, note, clock.now)
+
+
+def board_of(worker: Worker, slot: int, clock: Clock) -> Board:
+    """Where a process of a worker reports, before it does anything."""
+    instance = f"{instance_name(worker)}.{slot}"
+    return Board(first_snapshot(clock, build=__version__, worker=worker.name, instance=instance))
+
+
+def _model_views(worker: Worker, enricher: Enricher) -> tuple[ModelView, ...]:
+    return tuple(
+        ModelView(
+            block=block,
+            name=ref.name,
+            version=serving.model.manifest.version,
+            alias=None if ref.version is not None else ref.alias,
+            bypassed=serving.bypass,
+            backend="compiled" if serving.model.compiled else "lightgbm",
+            canary=None if serving.canary is None else serving.canary.model.manifest.version,
+        )
+        for (block, ref), serving in zip(models_of(worker).items(), enricher.servings, strict=True)
+    )
 
 
 def _order(
@@ -497,7 +660,7 @@ def _shadow(  # noqa: PLR0913  every part is given, by keyword
         champion=champion,
         find=lambda: store.aliases(name).challenger,
         prove=prove,
-        recorder=Recorder(written.frame),
+        recorder=ComparisonRecorder(written.frame),
         publisher=ComparisonProducer(config, worker.shadow.topic, counts, clock, journal),
         counts=counts,
         note=shadow_noted(journal),
@@ -518,6 +681,7 @@ def _follower(
         load=lambda version: load_model(store, worker, ref, resolver.catalogue, version),
         poll=ref.poll,
         note=slot_noted(journal),
+        worker=worker.name,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 import threading
 import uuid
@@ -303,6 +304,29 @@ def test_a_rotated_token_is_used_for_the_next_request(
     token.write_text("new-token\n")
 
     assert len(source.lookup(1)) == 1
+
+
+def test_a_password_in_a_file_may_be_changed(
+    stub: StubRegistry, connect: Connect, tmp_path: Path
+) -> None:
+    """The next request has the new one; without any nothing is sent."""
+    password, said = tmp_path / "password", []
+    password.write_text("old\n")
+
+    def noted(handler: Any) -> None:
+        said.append(base64.b64decode(handler.headers["Authorization"].removeprefix("Basic ")))
+        handler.well()
+
+    stub.mood = noted
+    source = connect(basic={"username": "worker", "password_file": str(password)})
+    source.lookup(1)
+    password.write_text("new\n")
+    source.lookup(1)
+    password.write_text("")
+    with pytest.raises(Retry, match="no secret"):
+        source.lookup(1)
+
+    assert list(dict.fromkeys(said)) == [b"worker:old", b"worker:new"]
 
 
 @pytest.mark.parametrize("text", ["", "two\nlines-secret", "l\u00e4nge-secret"])

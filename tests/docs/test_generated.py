@@ -37,3 +37,11 @@ def test_the_committed_page_of_errors_is_fresh() -> None:
 
     renew = "renew with: workers errors > docs/errors.md"
     assert done.stdout == (ROOT / "docs" / "errors.md").read_text(), renew
+
+
+def test_the_committed_page_of_telemetry_is_fresh() -> None:
+    """As `workers telemetry` prints it."""
+    done = CliRunner().invoke(app, ["telemetry"])
+
+    renew = "renew with: workers telemetry > docs/telemetry.md"
+    assert done.stdout == (ROOT / "docs" / "telemetry.md").read_text(), renew

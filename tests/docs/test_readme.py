@@ -8,7 +8,9 @@ from tests.conftest import ROOT
 from workers.contracts.notes import ContractEvent
 from workers.errors import ExitCode, Verdict
 from workers.models.following import ModelEvent
+from workers.models.shadow.counts import ShadowEvent
 from workers.stream.journal import Event
+from workers.telemetry.events import TelemetryEvent
 
 README = (ROOT / "README.md").read_text()
 
@@ -37,11 +39,11 @@ def test_make_targets_and_links_exist() -> None:
 
 
 def test_log_events_are_documented() -> None:
-    """docs/architecture.md lists every name a worker logs."""
-    text = (ROOT / "docs" / "architecture.md").read_text()
+    """docs/telemetry.md lists every name a worker logs."""
+    text = (ROOT / "docs" / "telemetry.md").read_text()
 
     assert [
         event.value
-        for event in (*Event, *ContractEvent, *ModelEvent)
+        for event in (*Event, *ContractEvent, *ModelEvent, *ShadowEvent, *TelemetryEvent)
         if f"`{event.value}`" not in text
     ] == []

@@ -20,6 +20,7 @@ CHUNK = 3
 """Records of one `consume` at most: a poll takes several, and callbacks come between them."""
 HUGE = b"enriched huge"
 RESET = KafkaError(KafkaError._AUTO_OFFSET_RESET)
+END = KafkaError(KafkaError._PARTITION_EOF)
 Records = list[tuple[str, Place]]
 
 
@@ -81,6 +82,8 @@ class SimulatedConsumer:
         self._at: dict[int, int | None] = {}
         self._reset: set[int] = set()
         self._paused: set[int] = set()
+        self._told: dict[int, int] = {}
+        """Ends of logs that were told of."""
         self._sent: list[tuple[dict[int, int], Metadata]] = []
         self.answered: Callable[..., None] = lambda *_: None
         self._callbacks: dict[str, Callable[..., None]] = {}
@@ -135,6 +138,9 @@ class SimulatedConsumer:
             end = min(len(log), start + limit - len(found))
             found += [Record((partition, o), log[o]) for o in range(start, end)]
             self._at[partition] = max(start, end)
+            if self._at[partition] == len(log) and self._told.get(partition) != len(log):
+                self._told[partition] = len(log)
+                found.append(Record((partition, len(log)), b"", END))
         return found
 
     def _resolved(self, partition: int) -> int | None:
@@ -185,8 +191,12 @@ class SimulatedConsumer:
             place.offset = self._cluster.committed.get(place.partition, -1001)
         return places
 
-    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
-        """The whole log."""
+    def get_watermark_offsets(
+        self, place: TopicPartition, timeout: float = -1, *, cached: bool = False
+    ) -> tuple[int, int]:
+        """The whole log; from memory without a fault."""
+        if cached:
+            return 0, len(self._cluster.log[place.partition])
         pause()
         if self._fault("bounds"):
             self._cluster.clock.wait(timeout)
@@ -226,6 +236,7 @@ class SimulatedConsumer:
         if self._fault("seek") or self._at.get(place.partition) is None:
             raise failure(KafkaError._STATE)
         self._at[place.partition] = place.offset
+        self._told.pop(place.partition, None)
 
     def incremental_assign(self, given: list[TopicPartition]) -> None:
         """Begin."""
@@ -240,6 +251,7 @@ class SimulatedConsumer:
             raise failure(KafkaError._INVALID_ARG)
         for place in given:
             del self._at[place.partition]
+            self._told.pop(place.partition, None)
 
     def pause(self, given: list[TopicPartition]) -> None:
         """Remembered beyond the assignment, as librdkafka does."""
@@ -278,6 +290,9 @@ class SimulatedProducer:
         self._records: Records = []
         self._refused: Records = []
         self._won = False
+
+    def __len__(self) -> int:
+        return len(self._records)
 
     def _fault(self, call: str) -> str:
         found = self._cluster.faults[self._slot, call]

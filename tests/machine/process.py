@@ -18,14 +18,23 @@ from workers.enrich.policy import Effort
 from workers.errors import Code, Reject
 from workers.stream import pending, publish
 from workers.stream.breaker import Breaker
+from workers.stream.clock import Clock
 from workers.stream.deadletters import Origin
+from workers.stream.drifting import Drifting
 from workers.stream.journal import Journal
 from workers.stream.loop import Loop
 from workers.stream.outgoing import Outgoing
+from workers.stream.pausing import Pauses
 from workers.stream.publish import AcknowledgedPublisher, Publisher, TransactionalPublisher
+from workers.stream.recorder import Recorder
+from workers.stream.reporting import Parts, Reporter, first_snapshot
 from workers.stream.schemas import Schemas
 from workers.stream.slot import Slot
+from workers.stream.snapshot import Board
 from workers.stream.source import Source
+from workers.stream.tracing import Traces
+from workers.telemetry.registry import Registry as Numbers
+from workers.telemetry.spans import NoExports, Untraced
 from workers.topology import Delivery, Worker
 
 UNKNOWN: SchemaKey = 7
@@ -71,6 +80,29 @@ def enrich(batch: Batch, _: Effort) -> Outcomes:
     return Outcomes(batch, enriched, rejected, frozenset(), unknown=unknown)
 
 
+def _reporter(source: Source, clock: Clock, slot: int) -> Reporter:
+    parts = Parts(
+        assigned=lambda: source.assigned,
+        ends=source.ends,
+        pauses=lambda: source.pauses,
+        counts=dict,
+    )
+    board = Board(first_snapshot(clock, build="1", worker="worker", instance=f"machine.{slot}"))
+    return Reporter(board, source.lag, parts, clock)
+
+
+def _recorder(worker: Worker, journal: Journal, clock: Clock) -> Recorder:
+    return Recorder(
+        worker=worker,
+        registry=Numbers(),
+        journal=journal,
+        clock=clock,
+        drifting=Drifting(None),
+        traces=Traces(worker, Untraced(), clock),
+        exports=NoExports(),
+    )
+
+
 class Process:
     """A worker process. `main` is its loop, `publishes` every publish that it began."""
 
@@ -94,9 +126,12 @@ class Process:
             schemas=Schemas(resolver, lambda _: None, source, journal),
             breaker=Breaker(worker.breaker, source, clock, journal),
             slot=Slot([], lambda _: None, journal),
+            pauses=Pauses(lambda: None, source, journal),
             outgoing=Outgoing(worker, _origin(worker)),
             clock=clock,
             journal=journal,
+            reporter=_reporter(source, clock, slot),
+            recorder=_recorder(worker, journal, clock),
         )
         self.main = Task(self.loop.run)
         _OF_TASK[self.main] = self

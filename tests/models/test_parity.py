@@ -25,6 +25,7 @@ from workers.errors import ModelError
 from workers.models.bundle import Feature, read_bundle
 from workers.models.model import Model, Scored
 from workers.offline.events import FileFault
+from workers.telemetry.steps import Lap, untimed
 from workers.testing import build_features
 
 
@@ -33,9 +34,9 @@ class Watched(Model):
 
     seen: Scored
 
-    def score(self, table: Any) -> Scored:
+    def score(self, table: Any, lap: Lap = untimed) -> Scored:
         """As the model does."""
-        self.seen = super().score(table)
+        self.seen = super().score(table, lap)
         return self.seen
 
 

@@ -167,7 +167,7 @@ def test_a_damaged_document_is_an_error_and_no_empty_one(
 class Followed:
     """A follower, what it told, and its looks by hand."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, worker: str = "") -> None:
         self.told: list[tuple[ModelEvent, Mapping[str, object]]] = []
         self.follower = Follower(
             store=store,
@@ -177,7 +177,13 @@ class Followed:
             load=lambda version: Model(store.bundle(name, version)),
             poll=3600,
             note=lambda event, fields: self.told.append((event, fields)),
+            worker=worker,
         )
+
+    def paused(self) -> tuple[int, ...] | None:
+        """Partitions of its worker's pause."""
+        found = self.follower.pause
+        return None if found is None else found.partitions
 
     def look(self) -> tuple[str, str | None]:
         """Version and bypass after a look."""
@@ -281,3 +287,31 @@ def test_what_fails_its_checks_never_replaces_what_serves(
         ModelEvent.REFUSED,
         ModelEvent.STORE_UNWELL,
     ]
+
+
+def test_a_pause_of_a_worker_is_in_its_models_document(store: Store, name: str) -> None:
+    """Partitions add up; who, when and why are kept; the follower of that worker has it."""
+    store.promote(name, "1", why())
+    followed = Followed(store, name, worker="one")
+    store.pause(name, "one", [3, 1], why())
+    store.pause(name, "one", [2], why())
+    store.pause(name, "other", [], why())
+    followed.look()
+    assert followed.paused() == (1, 2, 3)
+    said = store.aliases(name).pauses["one"]
+    assert (said.who, said.why, said.since) == (why().who, why().why, why().when)
+    store.unpause(name, "one", [1, 3], why())
+    followed.look()
+    assert followed.paused() == (2,)
+    store.pause(name, "one", [], why())
+    store.pause(name, "one", [5], why())
+    assert store.aliases(name).pauses["one"].partitions == ()
+    with pytest.raises(ModelError, match="paused as a whole"):
+        store.unpause(name, "one", [5], why())
+    store.unpause(name, "one", [], why())
+    followed.look()
+    assert followed.paused() is None
+    assert store.aliases(name).pauses.keys() == {"other"}
+    with pytest.raises(ModelError, match="is not paused"):
+        store.unpause(name, "one", [], why())
+    assert len(store.aliases(name).history) == 8

@@ -33,7 +33,7 @@ HISTORY, LOADS = "examples/flights/history.py", "tests/offline/spark_loads.py"
 @pytest.fixture(scope="module")
 def python() -> Path:
     """An interpreter with Spark. Where none can be had the tests fail: they are not skipped."""
-    return locked_environment("spark", ROOT, "spark")
+    return locked_environment("spark", ROOT, "--extra", "spark")
 
 
 @pytest.fixture

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ConfigResource,
     ResourceType,
 )
+from ruamel.yaml import YAML
 
 from tests.cli.test_cli import workers
 from tests.conftest import ROOT
+from tests.operate.test_strimzi import SCHEMAS
 from tests.traffic import good
 from workers.enrich.path import Enricher
 from workers.testing import Driver, Reader, RealKafka, produce
@@ -125,6 +128,29 @@ def test_without_yes_nothing_is_changed(place: Place) -> None:
     assert done.returncode == 9
     assert "Nothing was changed: 2 steps wait for `workers apply --yes`" in done.stdout
     assert place.partitions() == {f"in.{place.tag}": 3}
+
+
+def test_what_the_cluster_says_becomes_objects_and_values(place: Place) -> None:
+    """Strimzi's objects and the chart's values have the size that the input has there."""
+    _, worker = prepared(place)
+    objects = list(YAML(typ="safe").load_all(place.run("plan", "--output", "strimzi").stdout))
+    values = YAML(typ="safe").load(place.run("plan", "--output", "helm").stdout)
+
+    for entry in objects:
+        jsonschema.validate(entry, SCHEMAS[entry["kind"]])
+    topics = {o["spec"]["topicName"]: o["spec"] for o in objects if o["kind"] == "KafkaTopic"}
+    assert {name: spec["partitions"] for name, spec in topics.items()} == {
+        worker.output.topic: 3,
+        worker.dead_letter.topic: 3,
+    }
+    assert (values["worker"], values["partitions"], values["keda"]["topic"]) == (
+        worker.name,
+        3,
+        worker.input.topic,
+    )
+    place.kafka.delete_topic(worker.input.topic)
+    refused = place.run("plan", "--output", "helm")
+    assert (refused.returncode, "replicas follow its partitions" in refused.stderr) == (7, True)
 
 
 def test_a_missing_input_is_never_created(place: Place) -> None:

@@ -88,7 +88,7 @@ _USER = _object(
         },
     },
 )
-_SCHEMAS = {"KafkaTopic": _TOPIC, "KafkaUser": _USER}
+SCHEMAS = {"KafkaTopic": _TOPIC, "KafkaUser": _USER}
 _SCRAM = {
     "protocol": "SASL_PLAINTEXT",
     "sasl": {"mechanism": "SCRAM-SHA-512", "username": "ann", "password": "secret"},
@@ -117,7 +117,7 @@ def test_the_objects_fit_strimzis_schemas(
     made = list(YAML(typ="safe").load_all(text))
 
     for entry in made:
-        jsonschema.validate(entry, _SCHEMAS[entry["kind"]])
+        jsonschema.validate(entry, SCHEMAS[entry["kind"]])
         assert entry["metadata"]["labels"] == {"strimzi.io/cluster": "main"}
     assert made[0]["metadata"]["name"] == "flights-dlq"
     assert made[0]["spec"]["topicName"] == "Flights_DLQ"

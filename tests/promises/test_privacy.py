@@ -1,4 +1,4 @@
-"""Nothing that a record holds is in a log line, an error or a header that we write."""
+"""Nothing that a record holds is in a log line, a metric, a span, an error or a header of ours."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import fastavro
 import pytest
 
+from tests.telemetry.collector import at, collecting
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.framing import frame
 from workers.enrich.path import Enricher
 from workers.models.bundle import Bundle
 from workers.models.model import Model
 from workers.stream.logs import configure_logging
+from workers.telemetry.prometheus import Rendering
 from workers.testing import Driver, EmbeddedBroker, Reader, Sent, isolated, produce
 from workers.topology import Delivery, OnModelFailure, RuleSet, Topology
 from workers.wiring import pick, policy_of
@@ -43,7 +45,7 @@ class Talkative:
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_no_content_is_in_a_log_line_or_a_header(
+def test_no_content_is_in_a_log_line_a_metric_a_span_or_a_header(
     failing: bool,
     embedded: EmbeddedBroker,
     topology: Topology,
@@ -76,7 +78,12 @@ def test_no_content_is_in_a_log_line_or_a_header(
         json.dumps({"name": CONTENT}).encode(),
         frame(1) + whole,
     ]
-    headers: list[tuple[str, bytes | None]] = [("own", CONTENT.encode())]
+    headers: list[tuple[str, bytes | None]] = [
+        ("own", CONTENT.encode()),
+        ("traceparent", f"00-{'7' * 32}-{'7' * 16}-01".encode()),
+        ("tracestate", f"own={CONTENT}".encode()),
+        ("baggage", f"name={CONTENT}".encode()),
+    ]
     produce(
         embedded.bootstrap_servers,
         worker.input.topic,
@@ -87,13 +94,16 @@ def test_no_content_is_in_a_log_line_or_a_header(
     enricher = Enricher(policy_of(worker), contracts, model)
 
     with (
-        Driver(top, worker, enricher),
+        collecting() as taken,
+        Driver(at(top, taken.address), worker, enricher) as driver,
         Reader(embedded.bootstrap_servers, worker.dead_letter.topic) as dead,
         Reader(embedded.bootstrap_servers, worker.output.topic) as enriched,
     ):
         while len(dead.records) + len(enriched.records) < len(values):
             dead.read(0.1)
             enriched.read(0.1)
+        driver.stop()
+        metrics = Rendering(driver.registry, worker.name)()
 
     # At least once each: a text that is no record, a field of the wrong kind, an unknown schema.
     assert {"malformed", "unknown_schema", "unframed"} <= {
@@ -102,8 +112,14 @@ def test_no_content_is_in_a_log_line_or_a_header(
     codes = {record.header("__workers.code") for record in dead.records}
     assert ("model_failed" if failing else "rule") in codes
 
-    said = [content for record in dead.records for name, content in record.headers if name != "own"]
+    own = {name for name, _ in headers}
+    said = [
+        content for record in dead.records for name, content in record.headers if name not in own
+    ]
     assert said
+    assert any(span.links for span in taken.spans)
+    assert any(span.name.startswith("reject") for span in taken.spans)
+    said += [metrics, *taken.bodies]
     assert all(CONTENT.encode() not in (content or b"") for content in said)
     assert all(str(NUMBER).encode() not in (content or b"") for content in said)
     out, err = capfd.readouterr()

@@ -10,6 +10,7 @@ from workers.enrich.batch import Batch, Outcomes, Rejection
 from workers.errors import Code, Reject
 from workers.stream.breaker import Breaker
 from workers.stream.journal import Journal
+from workers.stream.snapshot import Pause, PauseKind
 from workers.topology import BreakerSettings
 
 GOOD, BAD, OTHER = "good", "malformed", "unframed"
@@ -30,11 +31,12 @@ class Hands:
         """Never asked."""
         raise AssertionError
 
-    def hold(self, partition: int, offset: int, why: str) -> None:
+    def hold(self, partition: int, offset: int, pause: Pause) -> None:
         """Remember it."""
-        self.held[partition] = offset, why
+        assert pause.kind is PauseKind.BREAKER
+        self.held[partition] = offset, pause.why
 
-    def still_held(self, partition: int, _: str) -> bool:
+    def still_held(self, partition: int, _: Pause) -> bool:
         """Unless it was taken away."""
         return partition in self.held
 

@@ -16,6 +16,7 @@ from workers.stream.failures import (
     meaning,
     translate,
     translated,
+    without_answer,
 )
 
 
@@ -60,3 +61,26 @@ def test_the_clients_exceptions_become_ours() -> None:
     """`translated` is the one place."""
     with pytest.raises(Halt, match=r"check broker\.security\.sasl"), translated("connecting"):
         raise KafkaException(KafkaError(KafkaError.SASL_AUTHENTICATION_FAILED))
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (
+            'Failed to acquire SASL OAUTHBEARER token: {"error": "invalid_client", "x": "hunter2"}',
+            "Failed to acquire SASL OAUTHBEARER token: invalid_client",
+        ),
+        (
+            'Failed to acquire SASL OAUTHBEARER token: {"error": "hunter2 hunter2", "x": 1}',
+            "Failed to acquire SASL OAUTHBEARER token: refused",
+        ),
+        (
+            "Failed to acquire SASL OAUTHBEARER token: Could not resolve host: h",
+            "Failed to acquire SASL OAUTHBEARER token: Could not resolve host: h",
+        ),
+        ('1/1 brokers are down {"error": "x"}', '1/1 brokers are down {"error": "x"}'),
+    ],
+)
+def test_of_a_token_servers_answer_only_the_code_is_kept(line: str, kept: str) -> None:
+    """Nobody knows what else it repeats of our request."""
+    assert without_answer(line) == kept

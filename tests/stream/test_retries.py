@@ -20,6 +20,7 @@ from workers.stream.retries import (
     restored,
     retry_record,
 )
+from workers.stream.snapshot import Pause
 from workers.stream.source import Source
 from workers.topology import RetryTopic, Tier
 
@@ -100,11 +101,11 @@ class Hands:
     def __init__(self) -> None:
         self.held: dict[int, int] = {}
 
-    def hold(self, partition: int, offset: int, _: str) -> None:
+    def hold(self, partition: int, offset: int, _: Pause) -> None:
         """Take note."""
         self.held[partition] = offset
 
-    def still_held(self, partition: int, _: str) -> bool:
+    def still_held(self, partition: int, _: Pause) -> bool:
         """Is it?"""
         return partition in self.held
 

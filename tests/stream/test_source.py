@@ -14,6 +14,7 @@ from workers.stream.clock import SystemClock
 from workers.stream.failures import Moved
 from workers.stream.journal import Journal
 from workers.stream.messages import to_batch
+from workers.stream.snapshot import Pause, PauseKind
 from workers.stream.source import Source
 from workers.topology import Topology
 from workers.wiring import pick
@@ -285,7 +286,7 @@ def test_what_left_us_paused_is_read_when_it_comes_back(
 
     client.steps = [leave]
     source.idle(0.05)
-    source.hold(1, 4, "because")
+    source.hold(1, 4, Pause(PauseKind.SCHEMA, "because"))
     client.revoke(None, places(1))
 
     client.unanswered = not answered

@@ -76,6 +76,8 @@ FAULTS = [
     (worker_line("batch: {max_bytes: -1}"), "workers.w.batch.max_bytes"),
     (worker_line("consumer: {enable.auto.commit: true}"), "offsets move only when"),
     (worker_line("consumer: {auto.offset.reset: latest}"), "write `first_start`"),
+    (GOOD.replace("contracts:", "  client: {plugin.library.paths: x}\ncontracts:"), "no plugins"),
+    (worker_line("producer: {https.ca.location: x}"), "broker.security.sasl.oauth.ca"),
     (worker_line("producer: {sasl.password: hunter2}"), "write `broker.security`"),
     (
         worker_line("protocol: consumer\n    consumer: {session.timeout.ms: 6000}"),
@@ -180,12 +182,48 @@ def test_secrets_are_used_and_never_printed(tmp_path: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+OAUTH = (
+    "{protocol: SASL_SSL, sasl: {mechanism: OAUTHBEARER, oauth: {token_endpoint_url: 'http://h', "
+)
+
+
+def test_a_secret_may_be_in_a_file_that_is_read_when_a_client_is_made(tmp_path: Path) -> None:
+    """As volumes of secrets have it, with a line's end; what is no secret is a fault."""
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+    text = SECURED.replace("password: '${PW}'", f"password_file: {file}")
+    security = read(tmp_path, text).broker.security
+
+    assert security.client_properties()["sasl.password"] == "hunter2"
+    file.write_text("hunter3")
+    assert security.client_properties()["sasl.password"] == "hunter3"
+    for nothing in (b"", b"\n", b"\xff\xfe", b"x" * 100_000):
+        file.write_bytes(nothing)
+        with pytest.raises(TopologyError, match="no secret"):
+            security.client_properties()
+    file.unlink()
+    with pytest.raises(TopologyError, match="no secret can be read: FileNotFoundError"):
+        security.client_properties()
+
+
 @pytest.mark.parametrize(
     ("security", "fragment"),
     [
         ("{protocol: SASL_SSL}", "come together"),
         ("{sasl: {mechanism: PLAIN, username: u, password: p}}", "come together"),
-        ("{protocol: SASL_SSL, sasl: {mechanism: PLAIN}}", "needs `username` and `password`"),
+        ("{protocol: SASL_SSL, sasl: {mechanism: PLAIN}}", "needs `username`, and `password` or"),
+        (
+            "{protocol: SASL_SSL, sasl: {mechanism: PLAIN, username: u, password: p,"
+            " password_file: topology.yaml}}",
+            "needs `username`, and `password` or `password_file`",
+        ),
+        (f"{OAUTH}client_id: c}}}}}}", "write one of `client_secret`, `client_secret_file`"),
+        (f"{OAUTH}client_secret: s}}}}}}", "`client_id` and a secret come together"),
+        (
+            "{protocol: SASL_SSL, sasl: {mechanism: OAUTHBEARER, oauth:"
+            " {token_endpoint_url: 'https://u:p@h/t', client_id: c, client_secret: s}}}",
+            "no user or password in `token_endpoint_url`",
+        ),
         ("{protocol: SASL_SSL, sasl: {mechanism: GSSAPI}}", "needs `kerberos`"),
         ("{protocol: SSL, tls: {ca: no-such-file.pem}}", "does not point to a file"),
         ("{tls: {verify_hostname: false}}", "`tls` needs SSL"),

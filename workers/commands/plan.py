@@ -42,12 +42,13 @@ _COLOUR = {Kind.FAULT: "red", Kind.WARNING: "yellow", Kind.NOTE: "dim"}
 
 
 class PlanOutput(StrEnum):
-    """How a plan is printed; the last two are what others apply."""
+    """How a plan is printed; the last three are what others apply."""
 
     TABLE = "table"
     JSON = "json"
     ACLS = "acls"
     STRIMZI = "strimzi"
+    HELM = "helm"
 
 
 def show_plan(
@@ -56,7 +57,10 @@ def show_plan(
     topology: TopologyFile = DEFAULT_TOPOLOGY,
     output: Annotated[
         PlanOutput,
-        typer.Option(help="Table, JSON, kafka-acls commands, or Strimzi's Kubernetes objects."),
+        typer.Option(
+            help="Table, JSON, kafka-acls commands, Strimzi's Kubernetes objects, or values for "
+            "the chart of deploy/helm."
+        ),
     ] = PlanOutput.TABLE,
     strimzi_cluster: Annotated[
         str, typer.Option(help="Name of the Kafka object that Strimzi's objects belong to.")
@@ -74,7 +78,10 @@ def show_plan(
     if output is PlanOutput.STRIMZI:
         print(_strimzi(wants, seen, strimzi_cluster), end="")
         return
-    with _registry(wants) as registry:
+    if output is PlanOutput.HELM:
+        print(_helm(wants, seen), end="")
+        return
+    with opened_registry(wants) as registry:
         steps = plan(wants, seen, registry)
     _print(steps, output)
     raise typer.Exit(_code(steps))
@@ -103,14 +110,14 @@ def apply_plan(
 
     wants = _wants(topology, worker)
     cluster, seen = _looked(wants)
-    with _registry(wants) as registry:
+    with opened_registry(wants) as registry:
         steps = plan(wants, seen, registry)
     flags = {Doer.APPLY_PARTITIONS: allow_partitions, Doer.APPLY_REMOVAL: allow_removal}
     todo = doable(steps, [doer for doer, allowed in flags.items() if allowed])
     if yes and todo:
         for done in apply(cluster, todo):
             print(": ".join(filter(None, ("done", done.kind.value, done.target, done.setting))))
-        with _registry(wants) as registry:
+        with opened_registry(wants) as registry:
             steps = _left(wants, registry, todo)
     _print(steps, PlanOutput.TABLE)
     if todo and not yes:
@@ -119,12 +126,17 @@ def apply_plan(
 
 
 def _wants(path: Path, name: str | None) -> Wanted:
+    loaded = load(path)
+    return wants_of(loaded, _picked(loaded, name))
+
+
+def wants_of(topology: Topology, workers: Iterable[Worker]) -> Wanted:
+    """What these workers want, with the contracts of the topology's directory, if it has one."""
     from workers.contracts.directory import read_directory
 
-    loaded = load(path)
-    directory = loaded.contracts.directory
+    directory = topology.contracts.directory
     contracts = read_directory(directory) if directory is not None else None
-    return wanted(loaded, _picked(loaded, name), contracts)
+    return wanted(topology, workers, contracts)
 
 
 def _picked(topology: Topology, name: str | None) -> tuple[Worker, ...]:
@@ -157,7 +169,7 @@ def _left(wants: Wanted, registry: SubjectsSeen | None, done: list[Step]) -> lis
 
 
 @contextmanager
-def _registry(wants: Wanted) -> Iterator[SubjectsSeen | None]:
+def opened_registry(wants: Wanted) -> Iterator[SubjectsSeen | None]:
     """What the registry has, where the topology names one."""
     from workers.contracts.sources import registry_source
     from workers.operate.subjects import RegistrySeen
@@ -190,6 +202,20 @@ def _strimzi(wants: Wanted, seen: Seen, cluster: str) -> str:
         objects.append(kafka_topic(found, cluster))
     broker = wants.topology.broker
     return documents([*objects, *(kafka_user(broker, w, cluster) for w in wants.workers)])
+
+
+def _helm(wants: Wanted, seen: Seen) -> str:
+    from workers.operate.helm import values
+    from workers.operate.strimzi import documents
+    from workers.operate.topics import sizes
+
+    if len(wants.workers) != 1:
+        raise TopologyError("a release of the chart runs one worker: name it")
+    worker = wants.workers[0]
+    found = sizes(worker.input.topic, wants.topics, seen)
+    if found is None:
+        raise ClientHalt(f"topic {worker.input.topic} is not there: replicas follow its partitions")
+    return documents([values(wants.topology.broker, worker, found[0])])
 
 
 def _code(steps: Iterable[Step]) -> int:

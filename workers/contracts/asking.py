@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
-from workers.errors import Retry
+from workers.errors import Retry, TopologyError
 from workers.topology.contracts import HttpPlace
+from workers.topology.security import secret
 
 Authorize = Callable[[], str | None]
 """The Authorization header of the next request; None for none."""
@@ -21,11 +22,17 @@ def base_url(place: HttpPlace) -> str:
 
 def authorization(place: HttpPlace) -> Authorize:
     """How we say who we are: HTTP Basic, a token, or not at all."""
-    if place.basic is not None:
-        pair = f"{place.basic.username}:{place.basic.password.get_secret_value()}"
-        basic = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        return lambda: basic
-    bearer = place.bearer
+    basic, bearer = place.basic, place.bearer
+    if basic is not None:
+
+        def password() -> str:
+            try:
+                pair = f"{basic.username}:{secret(basic.password, basic.password_file)}"
+            except TopologyError as error:
+                raise Retry(str(error)) from error
+            return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+        return password
     if bearer is None:
         return lambda: None
 

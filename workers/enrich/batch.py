@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from workers.contracts.framing import Header, SchemaKey
 from workers.errors import Reject
+from workers.models.model import Model, Scored
 
 HeaderList = list[Header] | None
 
@@ -89,6 +90,25 @@ class DecodedRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """How a block was decided, for whoever counts: an entry each for the published `rows`.
+
+    `without` says why no model decided, where that was so; None: a model decided all. `challenged`
+    is how many of them a canary's challenger decided, None where there is no canary. `asked` is
+    what the champion was given and said, of the rows that it was asked about.
+    """
+
+    block: str
+    model: Model
+    rows: list[int]
+    scores: npt.NDArray[np.float64]
+    decisions: npt.NDArray[np.object_]
+    without: npt.NDArray[np.object_] | None = None
+    challenged: int | None = None
+    asked: Scored | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Rows that were given reasons, and the seconds that took."""
 
@@ -110,8 +130,9 @@ class Outcomes:
     the values of its decision records, one a block, `decided` maps row to the first block's
     decision. `unknown` has the rows, rejected here, whose schema key is in no contract known so
     far: who can ask for it, should.
-    `decoded` is None where no model was asked. `explained`: the reasons of all blocks.
-    `added` has the headers that an enriched row gets behind its own.
+    `decoded` is None where no model was asked. `opinions` has one a block, or more where parts
+    were decided apart; `ages` are the seconds of events, where they have a limit. `explained`: the
+    reasons of all blocks. `added` has the headers that an enriched row gets behind its own.
     """
 
     batch: Batch
@@ -122,6 +143,8 @@ class Outcomes:
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
     decoded: DecodedRows | None = None
+    opinions: tuple[Opinion, ...] = ()
+    ages: npt.NDArray[np.float64] | None = None
     explained: Explained = NOTHING
     added: dict[int, list[Header]] = field(default_factory=dict)
 

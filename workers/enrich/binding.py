@@ -11,6 +11,7 @@ from workers.contracts.resolution import Resolver, Unresolvable, VersionReader
 from workers.contracts.schema import Schema
 from workers.enrich.policy import Policy
 from workers.enrich.seat import Seat
+from workers.enrich.staleness import check_staleness
 from workers.enrich.versions import Version
 from workers.errors import Code, ContractError, ModelError, Reject
 from workers.models.model import Model
@@ -29,7 +30,7 @@ class Binding:
 
         Raises:
             ContractError: there is no input contract, none of its versions can be enriched, or the
-                decisions' contract is not the enrichment block.
+                decisions' contract is not the enrichment block; `staleness.field` has no time.
             ModelError: a model is built for another subject or a version that is not there, or a
                 feature or a rule reads a field which that version lacks.
         """
@@ -116,6 +117,7 @@ def _needs(
         for rules in (seat.before, seat.after):
             rules.check_fields(inputs[first].schema.field_names)
         needs[first] |= seat.fields
+    needs[first] |= check_staleness(policy.staleness, inputs[first].schema)
     return needs
 
 

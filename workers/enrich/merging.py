@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from workers.enrich.batch import Outcomes
+from workers.enrich.batch import Opinion, Outcomes
 
 Value = TypeVar("Value")
 
@@ -37,4 +37,12 @@ def merged(whole: Outcomes, part: Outcomes, rows: Sequence[int]) -> Outcomes:
         unknown={key: found for key, found in unknown.items() if found},
         added=both(whole.added, part.added),
         explained=whole.explained + part.explained,
+        opinions=whole.opinions + moved(part.opinions, rows),
+    )
+
+
+def moved(opinions: Iterable[Opinion], places: Sequence[int]) -> tuple[Opinion, ...]:
+    """Opinions of a part, as ones of the batch where its rows are at `places`."""
+    return tuple(
+        replace(opinion, rows=[places[row] for row in opinion.rows]) for opinion in opinions
     )

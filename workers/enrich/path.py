@@ -11,18 +11,20 @@ import pyarrow as pa
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder
 from workers.contracts.resolution import Resolver
-from workers.enrich.batch import NOTHING, Batch, DecodedRows, Outcomes, Rejection
+from workers.enrich.batch import NOTHING, Batch, DecodedRows, Opinion, Outcomes, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.headers import BlockHeaders
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
-from workers.enrich.seat import OpinionState, Seat
+from workers.enrich.seat import Given, OpinionState, Seat
 from workers.enrich.sorting import Group, Ledger, Sorter
+from workers.enrich.staleness import Old, ages, rejection, stale
 from workers.enrich.versions import Version
 from workers.errors import Halt, Reject
 from workers.models.model import Model, model_rejection
 from workers.models.serving import Serving
-from workers.topology import OnModelFailure, RuleSet, Shape
+from workers.telemetry.steps import Lap, Step, untimed
+from workers.topology import OnModelFailure, OnStale, RuleSet, Shape
 
 
 class Enricher:
@@ -36,6 +38,8 @@ class Enricher:
             ModelError: as `Binding`, or a rule is not SQL.
         """
         self.policy = policy
+        self.lap: Lap = untimed
+        """Told of the steps of a batch; the stream's to set."""
         self._bind(contracts, [Serving(model) for model in models])
 
     @property
@@ -96,7 +100,9 @@ class Enricher:
         """
         ledger = Ledger()
         rows = joined([self._decode(g, ledger) for g in self._sorter.sort(batch, ledger)])
+        self.lap(Step.DECODE)
         decoded = None if rows is None else self._enrich_rows(batch, rows, ledger, effort)
+        self.lap(Step.ENCODE)
         return Outcomes(
             batch,
             ledger.enriched,
@@ -106,6 +112,8 @@ class Enricher:
             ledger.decided,
             ledger.unknown,
             decoded,
+            tuple(ledger.opinions),
+            ledger.ages,
             ledger.explained,
             ledger.added,
         )
@@ -125,7 +133,8 @@ class Enricher:
     def _enrich_rows(
         self, batch: Batch, rows: Rows, ledger: Ledger, effort: Effort
     ) -> DecodedRows | None:
-        opinions = self._opinions(batch, rows, effort)
+        old = self._stale(batch, rows, ledger)
+        opinions = self._opinions(batch, rows, effort, old)
         ledger.explained = sum((each.explained for each in opinions.values()), NOTHING)
         keep = self._settle(opinions, rows, ledger)
         numbers, versions, datums = rows.rows, rows.versions, rows.datums
@@ -147,9 +156,17 @@ class Enricher:
             records = zip(*([prefix + block for block in each] for each in blocks), strict=True)
             ledger.decisions.update(zip(numbers, records, strict=True))
         opinion = opinions[self.policy.blocks[0]]
-        decided = opinion.decisions[keep].tolist()
-        ledger.decided.update(zip(numbers, decided, strict=True))
+        ledger.opinions = [_told(seat, opinions[seat.name], numbers, keep) for seat in self._seats]
+        ledger.decided.update(zip(numbers, ledger.opinions[0].decisions.tolist(), strict=True))
         return self._scored(rows, opinion, ledger)
+
+    def _stale(self, batch: Batch, rows: Rows, ledger: Ledger) -> Old | None:
+        """Places of stale events, where something becomes of them."""
+        settings = self.policy.staleness
+        if settings is None:
+            return None
+        ledger.ages = ages(settings, batch, rows)
+        return None if settings.policy is OnStale.REPORT else stale(settings, ledger.ages)
 
     def _scored(self, rows: Rows, opinion: OpinionState, ledger: Ledger) -> DecodedRows | None:
         """What the first block's champion said and was published as it said it."""
@@ -162,11 +179,18 @@ class Enricher:
         version = self.model.manifest.version
         return DecodedRows(rows.table, rows.rows, opinion.scores, version, decided)
 
-    def _opinions(self, batch: Batch, rows: Rows, effort: Effort) -> dict[str, OpinionState]:
+    def _opinions(
+        self, batch: Batch, rows: Rows, effort: Effort, old: Old | None
+    ) -> dict[str, OpinionState]:
         found: dict[str, OpinionState] = {}
         for seat in (*self._seats[1:], self._seats[0]):
-            others = {} if seat is not self._seats[0] else found
-            found[seat.name] = seat.decide(batch, rows, effort, dict(others))
+            others = {} if seat is not self._seats[0] else dict(found)
+            found[seat.name] = seat.decide(batch, rows, effort, Given(others, old, self.lap))
+        settings = self.policy.staleness
+        if old is not None and settings is not None and settings.policy is OnStale.DEAD_LETTER:
+            refused = dict.fromkeys(np.flatnonzero(old).tolist(), rejection(settings))
+            first = found[self.policy.blocks[0]]
+            first.rejections = refused | first.rejections
         return found
 
     def _settle(self, opinions: dict[str, OpinionState], rows: Rows, ledger: Ledger) -> list[int]:
@@ -230,6 +254,22 @@ def _spliced(
         version.prefix + datum + block
         for version, datum, block in zip(versions, datums, whole, strict=True)
     ]
+
+
+def _told(seat: Seat, opinion: OpinionState, numbers: list[int], keep: list[int]) -> Opinion:
+    """A block's opinion of what is published. Slices where all is: nothing is copied."""
+    kept: Any = slice(None) if len(keep) == len(opinion.scores) else keep
+    challenged = opinion.challenged
+    return Opinion(
+        seat.name,
+        seat.serving.model,
+        numbers,
+        opinion.scores[kept],
+        opinion.decisions[kept],
+        opinion.without[kept] if opinion.marked else None,
+        None if challenged is None else len(np.intersect1d(challenged, keep)),
+        opinion.asked,
+    )
 
 
 def _rewritten(group: Group, rewriter: Resolver, ledger: Ledger) -> tuple[list[int], list[bytes]]:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from workers.contracts.derive import BLOCKS
-from workers.topology import OnModelFailure, RuleSet, Shape, Tombstones, Unframed, WholeBlock
+from workers.topology import (
+    OnModelFailure,
+    RuleSet,
+    Shape,
+    Staleness,
+    Tombstones,
+    Unframed,
+    WholeBlock,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +23,8 @@ class Policy:
 
     `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
     has those of a block by its name; `shadow`: somebody wants to score the same rows again;
-    `shape`: where the blocks go, `whole`: how a header holds one.
+    `shape`: where the blocks go, `whole`: how a header holds one;
+    `staleness`: events have an age, because they come as a stream does.
     """
 
     worker: str
@@ -30,6 +39,7 @@ class Policy:
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER
     on_model_failure: OnModelFailure = OnModelFailure.FALLBACK
+    staleness: Staleness | None = None
     max_payload: int = 1024 * 1024
 
 

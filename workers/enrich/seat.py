@@ -16,9 +16,9 @@ from workers.enrich.policy import Effort
 from workers.enrich.reading import Rows
 from workers.enrich.rules import Places, Rules
 from workers.errors import Reject
-from workers.models.booster import Matrix
 from workers.models.model import Model, Scored
 from workers.models.serving import Serving
+from workers.telemetry.steps import Lap, untimed
 from workers.topology import RuleSet
 
 Column = npt.NDArray[np.object_]
@@ -30,8 +30,9 @@ class OpinionState:
     """What a seat says of each place of `Rows`, by columns, while it is found out.
 
     `scores` has NaN where there is none; `without` has the reason where the decision was made
-    without the model; places of `failed` were asked about and got no usable score. `explained`:
-    what its reasons took.
+    without the model, and `marked` says whether any has; places of `failed` were asked about and
+    got no usable score. `asked` is what the champion was given and said, `challenged` the places
+    that a canary's challenger decided. `explained`: what its reasons took.
     """
 
     scores: npt.NDArray[np.float64]
@@ -43,6 +44,9 @@ class OpinionState:
     reasons: list[Any]
     rejections: dict[int, Reject]
     failed: dict[int, str]
+    marked: bool = False
+    asked: Scored | None = None
+    challenged: Places | None = None
     explained: Explained = NOTHING
 
     @classmethod
@@ -70,6 +74,17 @@ class OpinionState:
         return found if found.any() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a seat is given beside the rows: opinions of seats that its rules may look at, which
+    places are stale, where that matters, and whom to tell of its steps.
+    """
+
+    others: Mapping[str, OpinionState]
+    stale: npt.NDArray[np.bool_] | None = None
+    lap: Lap = untimed
+
+
 class Seat:
     """Decides for every place of a batch, and says for each how."""
 
@@ -94,19 +109,19 @@ class Seat:
         """From now on decide without the model; None: with it."""
         self.serving = replace(self.serving, bypass=why)
 
-    def decide(
-        self, batch: Batch, rows: Rows, effort: Effort, others: Mapping[str, OpinionState]
-    ) -> OpinionState:
+    def decide(self, batch: Batch, rows: Rows, effort: Effort, given: Given) -> OpinionState:
         """An opinion of every place; nothing of what is wrong with one harms another."""
         manifest = self.serving.model.manifest
         found = OpinionState.empty(len(rows.rows), manifest.version)
         left = self._ruled(rows, found) if self.before else None
+        if given.stale is not None:
+            left = self._too_old(given.stale, left, found)
         if self.serving.bypass is not None or not effort.model:
             self._without(found, left)
         else:
-            self._asked(batch, rows, left, found, effort)
+            self._asked(batch, rows, left, found, effort, given.lap)
         if self.after:
-            self._overruled(rows, left, found, others)
+            self._overruled(rows, left, found, given.others)
         return found
 
     def _ruled(self, rows: Rows, found: OpinionState) -> Places:
@@ -116,15 +131,28 @@ class Seat:
         found.decisions[decided] = self.before.decisions[rule[decided]]
         found.rules[decided] = self.before.names[rule[decided]]
         found.without[decided] = "rule"
+        found.marked = True
         open_ = rule < 0
         open_[list(found.rejections)] = False
         return np.flatnonzero(open_)
+
+    def _too_old(
+        self, stale: npt.NDArray[np.bool_], left: Places | None, found: OpinionState
+    ) -> Places:
+        """Decide stale events without the model; the places that are left."""
+        places = np.arange(len(stale)) if left is None else left
+        old = places[stale[places]]
+        found.decisions[old] = self.serving.model.manifest.decisions.fallback
+        found.without[old] = "stale"
+        found.marked = True
+        return places[~stale[places]]
 
     def _without(self, found: OpinionState, left: Places | None) -> None:
         why = "over_budget" if self.serving.bypass is None else "bypassed"
         places = slice(None) if left is None else left
         found.decisions[places] = self.serving.model.manifest.decisions.fallback
         found.without[places] = why
+        found.marked = True
 
     def _asked(
         self,
@@ -133,23 +161,27 @@ class Seat:
         left: Places | None,
         found: OpinionState,
         effort: Effort,
+        lap: Lap,
     ) -> None:
         canary = self.serving.canary
         if canary is not None and canary.share > 0:
             every = np.arange(len(rows.rows)) if left is None else left
             taken = self._taken(batch, rows, every, canary.share)
-            trial = _Trial(canary.model, rows, taken)
+            trial = _Trial(canary.model, rows, taken, lap)
             good = trial.good
             trial.write(found, good, CHALLENGER, effort)
             # What the challenger cannot decide, the champion does: a canary takes nothing away.
-            left = np.setdiff1d(every, trial.places[good], assume_unique=True)
-        trial = _Trial(self.serving.model, rows, left)
+            found.challenged = trial.places[good]
+            left = np.setdiff1d(every, found.challenged, assume_unique=True)
+        trial = _Trial(self.serving.model, rows, left, lap)
+        found.asked = trial.scored
         trial.write(found, None, CHAMPION, effort)
         found.rejections |= trial.rejections
         found.failed |= trial.failed
         failed = list(trial.failed)
         found.decisions[failed] = self.serving.model.manifest.decisions.fallback
         found.without[failed] = "model_failed"
+        found.marked |= bool(failed)
 
     def _taken(self, batch: Batch, rows: Rows, places: Places, share: float) -> Places:
         """Places whose key falls into the canary's share."""
@@ -197,26 +229,26 @@ class Seat:
 class _Trial:
     """What one model says of some places."""
 
-    def __init__(self, model: Model, rows: Rows, places: Places | None) -> None:
+    def __init__(self, model: Model, rows: Rows, places: Places | None, lap: Lap) -> None:
         self._model = model
         read = rows.read(model.manifest.contract.version, places)
         self.places = read.places
-        self._scored: Scored = model.score(read.table)
+        self.scored: Scored = model.score(read.table, lap)
         at = self.places
         self.rejections = {
             **read.rejections,
-            **{int(at[row]): why for row, why in self._scored.rejections.items()},
+            **{int(at[row]): why for row, why in self.scored.rejections.items()},
         }
-        self.failed = {int(at[row]): why for row, why in self._scored.failed.items()}
+        self.failed = {int(at[row]): why for row, why in self.scored.failed.items()}
 
     @property
     def good(self) -> Places:
         """Numbers of its rows that have a score."""
-        return np.flatnonzero(~np.isnan(self._scored.scores))
+        return np.flatnonzero(~np.isnan(self.scored.scores))
 
     def write(self, found: OpinionState, only: Places | None, arm: str, effort: Effort) -> None:
         """Put its rows, or only those numbers of them, into an opinion."""
-        model, scored = self._model, self._scored
+        model, scored = self._model, self.scored
         every = only is None and len(self.places) == len(found.scores)
         places: Any = slice(None) if every else self.places if only is None else self.places[only]
         mine: Any = slice(None) if only is None else only
@@ -225,17 +257,15 @@ class _Trial:
         found.decisions[places] = decisions
         found.versions[places] = model.manifest.version
         found.arms[places] = arm
-        if effort.reasons and model.manifest.reasons is not None and scored.matrix is not None:
+        if effort.reasons and model.manifest.reasons is not None:
             began = effort.clock()
             rows = self._reason(found, mine, decisions)
             found.explained += Explained(rows, effort.clock() - began)
 
     def _reason(self, found: OpinionState, mine: Any, decisions: Column) -> int:
         """Give reasons to whoever asks for them; how many rows got some."""
-        matrix: Matrix | None = self._scored.matrix
-        if matrix is None:
-            return 0
-        scores = self._scored.scores[mine]
+        matrix = self.scored.matrix
+        scores = self.scored.scores[mine]
         asked = ["" if np.isnan(s) else d for s, d in zip(scores, decisions, strict=True)]
         try:
             reasons = self._model.reasons(matrix[mine], asked)

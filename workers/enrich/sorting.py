@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from workers.contracts.framing import PREFIX, Header, SchemaKey, locate
-from workers.enrich.batch import NOTHING, Batch, Explained, Rejection
+from workers.enrich.batch import NOTHING, Batch, Explained, Opinion, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import Policy
 from workers.enrich.versions import Version
@@ -24,6 +27,8 @@ class Ledger:
     decisions: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     decided: dict[int, str] = field(default_factory=dict)
     unknown: dict[SchemaKey, list[int]] = field(default_factory=dict)
+    opinions: list[Opinion] = field(default_factory=list)
+    ages: npt.NDArray[np.float64] | None = None
     explained: Explained = NOTHING
     added: dict[int, list[Header]] = field(default_factory=dict)
 

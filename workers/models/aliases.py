@@ -48,6 +48,26 @@ class CanaryShare(_Part):
     why: str
 
 
+class WorkerPause(_Part):
+    """A worker reads nothing, or nothing of these partitions, until somebody resumes it."""
+
+    partitions: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """None of them: all."""
+    since: datetime
+    who: str
+    why: str
+
+    def covers(self, partition: int) -> bool:
+        """Is it paused?"""
+        return not self.partitions or partition in self.partitions
+
+    def __str__(self) -> str:
+        """For people."""
+        numbers = ", ".join(map(str, self.partitions))
+        what = f"partitions {numbers}" if numbers else "all partitions"
+        return f"{what} paused by {self.who} since {self.since:%Y-%m-%d %H:%M:%SZ}: {self.why}"
+
+
 class Aliases(_Part):
     """The document. `revision` grows by one with each change."""
 
@@ -58,6 +78,12 @@ class Aliases(_Part):
     previous: Name | None = None
     bypass: Bypass | None = None
     canary: CanaryShare | None = None
+    pauses: dict[str, WorkerPause] = Field(
+        # Left out while there is none: what was made before it knows no such field.
+        default_factory=dict,
+        exclude_if=lambda pauses: not pauses,
+    )
+    """Workers that serve this model and are paused, by name."""
     history: tuple[Change, ...] = ()
 
     def version(self, alias: Alias) -> str | None:

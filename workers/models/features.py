@@ -21,10 +21,21 @@ from workers.models.expressions import Expressions, parse_expression
 
 @dataclass(frozen=True, slots=True)
 class Featured:
-    """`matrix` has one row for each row of the table; rows of `rejections` must not be scored."""
+    """`matrix` has one row for each row of the table; rows of `rejections` must not be scored.
+
+    `missing` and `unseen` have an entry a column: rows without a value, before the feature's rule
+    for them, and rows with a category that the bundle does not know.
+    """
 
     matrix: Matrix
     rejections: dict[int, Reject]
+    missing: Counts
+    unseen: Counts
+
+
+Counts = npt.NDArray[np.int64]
+UNSEEN = -1.0
+"""The code of an unknown category until it is counted."""
 
 
 class Features:
@@ -69,9 +80,14 @@ class Features:
             row: Reject(Code.FEATURE_EXPRESSION, f"a feature expression failed: {why}")
             for row, why in failed.items()
         }
+        missing = np.zeros(len(self.ordered), dtype=np.int64)
+        unseen = np.zeros(len(self.ordered), dtype=np.int64)
         for column, feature in enumerate(self.ordered):
-            _hold(feature, matrix[:, column], rejections)
-        return Featured(matrix, rejections)
+            values = matrix[:, column]
+            if feature.type is FeatureType.CATEGORICAL:
+                unseen[column] = _forget_unseen(values)
+            missing[column] = _hold(feature, values, rejections) - unseen[column]
+        return Featured(matrix, rejections, missing, unseen)
 
 
 def expression_of(feature: Feature) -> pl.Expr:
@@ -89,16 +105,30 @@ def _compile(feature: Feature) -> pl.Expr:
     except ModelError as error:
         raise ModelError(f"feature {feature.name}: {error}") from error
     if feature.type is FeatureType.CATEGORICAL:
-        # A category never seen in training has no code: LightGBM treats it as missing.
-        codes = {name: float(code) for code, name in enumerate(feature.categories)}
+        # A category never seen in training has no code: LightGBM treats it as missing, and so do
+        # we as soon as it is counted.
+        codes: dict[str | None, float | None] = {
+            name: float(code) for code, name in enumerate(feature.categories)
+        }
+        codes[None] = None
         expression = expression.cast(pl.String).replace_strict(
-            codes, default=None, return_dtype=pl.Float64
+            codes, default=UNSEEN, return_dtype=pl.Float64
         )
     return expression
 
 
-def _hold(feature: Feature, column: npt.NDArray[np.float64], out: dict[int, Reject]) -> None:
-    """Apply the feature's rules for missing values and range to its column, in place."""
+def _forget_unseen(column: npt.NDArray[np.float64]) -> int:
+    """Make unknown categories missing ones, in place; how many there were."""
+    unseen = column == UNSEEN
+    column[unseen] = np.nan
+    return int(np.count_nonzero(unseen))
+
+
+def _hold(feature: Feature, column: npt.NDArray[np.float64], out: dict[int, Reject]) -> int:
+    """Apply the feature's rules for missing values and range to its column, in place.
+
+    Returns how many were missing.
+    """
     missing = np.isnan(column)
     if isinstance(feature.missing, float):
         column[missing] = feature.missing
@@ -112,3 +142,4 @@ def _hold(feature: Feature, column: npt.NDArray[np.float64], out: dict[int, Reje
     for row in np.flatnonzero(wrong).tolist():
         text = f"feature {feature.name} is outside {feature.range or 'the finite numbers'}"
         out.setdefault(row, Reject(Code.FEATURE_RANGE, text))
+    return int(np.count_nonzero(missing))

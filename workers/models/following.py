@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from workers.errors import ModelError, WorkersError
+from workers.models.aliases import WorkerPause
 from workers.models.model import Model
 from workers.models.serving import Canary, Serving
 from workers.models.store import Alias, Aliases, Store
@@ -61,6 +62,7 @@ class Follower:
         load: Callable[[str], Model],
         poll: float,
         note: Note,
+        worker: str = "",
     ) -> None:
         self._store = store
         self._name = name
@@ -68,6 +70,8 @@ class Follower:
         self._load = load
         self._poll = poll
         self._note = note
+        self._worker = worker
+        self._pause: WorkerPause | None = None
         self._refused: dict[str, float] = {}
         self._unwell = False
         self._serving = Serving(began)
@@ -83,14 +87,20 @@ class Follower:
         """The newest that passed its checks."""
         return self._serving
 
-    def start(self) -> None:
-        """Take a bypass that is on already; then threads take over.
+    @property
+    def pause(self) -> WorkerPause | None:
+        """What the document says of `worker`'s partitions."""
+        return self._pause
 
-        While the store is down, a bypass that was on when somebody last looked still is.
+    def start(self) -> None:
+        """Take a bypass or pause that is on already; then threads take over.
+
+        While the store is down, one that was on when somebody last looked still is.
         """
         self._tell_backend(self._serving.model)
         self.look()
         if self._unwell and (last := self._store.recall(self._name)) is not None:
+            self._pause = last.pauses.get(self._worker)
             self._take_bypass(last)
         self._thread.start()
 
@@ -126,6 +136,7 @@ class Follower:
             return False
         self._unwell = False
         self._found = found
+        self._pause = found.pauses.get(self._worker)
         self._take_bypass(found)
         return True
 

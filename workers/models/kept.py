@@ -32,10 +32,12 @@ class KeptStore(Store):
         self._seen: dict[str, Aliases] = {}
 
     def aliases(self, name: str) -> Aliases:
-        """The model's document, its bypass kept."""
+        """The model's document, its bypass and pauses kept."""
         found = super().aliases(name)
-        if name not in self._seen or self._seen[name].bypass != found.bypass:
-            self._write(name, lambda before: before.model_copy(update={"bypass": found.bypass}))
+        said = {"bypass": found.bypass, "pauses": found.pauses}
+        seen = self._seen.get(name)
+        if seen is None or {"bypass": seen.bypass, "pauses": seen.pauses} != said:
+            self._write(name, lambda before: before.model_copy(update=said))
         self._seen[name] = found
         return found
 

@@ -13,7 +13,9 @@ import pyarrow as pa
 from workers.errors import Code, ModelError, Reject
 from workers.models.booster import Booster, Matrix, Scorer
 from workers.models.bundle import Bundle, Calibration, Isotonic, Manifest, Platt, Reasons
-from workers.models.features import Features
+from workers.models.features import Counts, Features
+from workers.models.reference import Reference
+from workers.telemetry.steps import Lap, Step, untimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +23,16 @@ class Scored:
     """One entry a row of the table: score, and place of the decision in `Model.decisions`.
 
     Rows of `rejections` have NaN. Rows of `failed` have features but no usable score: the worker's
-    failure policy says what becomes of them.
+    failure policy says what becomes of them. `missing` and `unseen` are those of `Featured`.
     """
 
     scores: npt.NDArray[np.float64]
     bands: npt.NDArray[np.intp]
     rejections: dict[int, Reject]
     failed: dict[int, str]
-    matrix: Matrix | None = None
+    matrix: Matrix
+    missing: Counts
+    unseen: Counts
 
 
 _UNUSABLE = "the score is not a number in the declared range"
@@ -46,6 +50,7 @@ class Model:
             ModelError: booster and manifest do not fit each other.
         """
         self.manifest: Manifest = bundle.manifest
+        self.reference: Reference | None = bundle.reference
         self._booster = Booster(bundle.booster, threads=threads)
         self._scorer: Scorer = self._booster
         self.not_compiled: str | None = None
@@ -75,9 +80,10 @@ class Model:
         other.not_compiled = why
         return other
 
-    def score(self, table: pa.RecordBatch) -> Scored:
+    def score(self, table: pa.RecordBatch, lap: Lap = untimed) -> Scored:
         """Score every row of a batch; no row can harm another."""
         featured = self.features.compute(table)
+        lap(Step.FEATURES)
         scores = np.full(table.num_rows, np.nan)
         good = np.ones(table.num_rows, dtype=bool)
         good[list(featured.rejections)] = False
@@ -88,6 +94,7 @@ class Model:
             scores[rows] = calibrated(raw, self.manifest.calibration)
         except Exception as error:  # noqa: BLE001  # whatever LightGBM raises, the policy decides
             failed = dict.fromkeys(rows.tolist(), f"predict failed: {type(error).__name__}")
+        lap(Step.PREDICT)
         low, high = self.manifest.score_range
         with np.errstate(invalid="ignore"):
             usable = (scores >= low) & (scores <= high)
@@ -96,7 +103,15 @@ class Model:
             scores[row] = np.nan
         bands = np.searchsorted(self._starts, np.nan_to_num(scores, nan=low), side="right") - 1
         bands = np.maximum(bands, 0)
-        return Scored(scores, bands, featured.rejections, failed, featured.matrix)
+        return Scored(
+            scores,
+            bands,
+            featured.rejections,
+            failed,
+            featured.matrix,
+            featured.missing,
+            featured.unseen,
+        )
 
     def predict(self, matrix: Matrix) -> npt.NDArray[np.float64]:
         """Scores of rows of features, before calibration."""

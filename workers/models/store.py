@@ -7,6 +7,7 @@ whole and no change is lost. Where bytes lie and how is in `local`, `objects` an
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from workers.models.aliases import (
     CanaryShare,
     Change,
     Make,
+    WorkerPause,
 )
 from workers.models.bundle import Bundle, check_files
 from workers.models.files import Copied
@@ -233,6 +235,51 @@ class Store:
     def resume(self, name: str, change: Change) -> Aliases:
         """Decide with the model again."""
         return self.change(name, change, lambda before: before.model_copy(update={"bypass": None}))
+
+    def pause(self, name: str, worker: str, partitions: Iterable[int], change: Change) -> Aliases:
+        """A worker of this model reads no more of these partitions; of none, where none is named.
+
+        What was paused before stays so.
+        """
+        wanted = frozenset(partitions)
+
+        def make(before: Aliases) -> Aliases:
+            now = before.pauses.get(worker)
+            both = wanted.union(now.partitions) if wanted and now is not None else wanted
+            everything = not wanted or (now is not None and not now.partitions)
+            on = WorkerPause(
+                partitions=() if everything else tuple(sorted(both)),
+                since=change.when,
+                who=change.who,
+                why=change.why,
+            )
+            return before.model_copy(update={"pauses": {**before.pauses, worker: on}})
+
+        return self.change(name, change, make)
+
+    def unpause(self, name: str, worker: str, partitions: Iterable[int], change: Change) -> Aliases:
+        """It reads these partitions again; all of them, where none is named.
+
+        Raises:
+            ModelError: it is not paused, or is as a whole and only a part is named.
+        """
+        wanted = frozenset(partitions)
+
+        def make(before: Aliases) -> Aliases:
+            now = before.pauses.get(worker)
+            if now is None:
+                raise ModelError(f"worker {worker} is not paused")
+            if wanted and not now.partitions:
+                raise ModelError(
+                    f"worker {worker} is paused as a whole: resume it, then pause what is to stay"
+                )
+            left = tuple(sorted(frozenset(now.partitions) - wanted)) if wanted else ()
+            others = {name: on for name, on in before.pauses.items() if name != worker}
+            if left:
+                others[worker] = now.model_copy(update={"partitions": left})
+            return before.model_copy(update={"pauses": others})
+
+        return self.change(name, change, make)
 
 
 def _by_value(version: str) -> tuple[bool, int, str]:

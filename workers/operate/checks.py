@@ -146,7 +146,7 @@ def group_steps(worker: Worker, seen: Seen) -> Iterator[Step]:
             target,
             f"retention removed {lost} records of {worker.input.topic} before they were read "
             f"(partitions {partitions}); the worker stops those partitions",
-            "decide what becomes of the gap, then set the group's offsets by hand",
+            "decide what becomes of the gap, then move the group: workers offsets reset",
             setting="committed offsets",
         )
 

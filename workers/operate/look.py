@@ -27,17 +27,20 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from workers.errors import BrokerUnreachable, Halt
+from workers.errors import BrokerUnreachable, ClientHalt, Halt
 from workers.operate.acls import Resource, SeenAcl
+from workers.operate.refusal import Lines, RefusalState
 from workers.operate.seen import Seen, SeenGroup, SeenTopic
 from workers.stream.clients import Config, common
-from workers.stream.clock import SystemClock
-from workers.stream.failures import CODES, translate
+from workers.stream.clock import Clock, SystemClock
+from workers.stream.failures import CODES, translate, translated
 from workers.stream.journal import ClientLog, Journal
 from workers.topology import Broker, Worker
 
 TIMEOUT = 30.0
 """Seconds for one question."""
+ASKING = 1.0
+"""Seconds that the first question has, while we connect."""
 TRIES = 20
 _ABSENT = frozenset({"GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID"})
 _RESOURCES = {
@@ -56,30 +59,66 @@ class Cluster:
     metadata: ClusterMetadata
 
 
-def connect(broker: Broker, name: str) -> Cluster:
+def connect(broker: Broker, name: str, log: Lines | None = None) -> Cluster:
     """An admin client that a broker has answered; `name` is the client's.
+
+    `log` takes the client's own lines; by default they are logged.
 
     Raises:
         BrokerUnreachable: no broker answered within `broker.connect_timeout`.
-        Halt: the broker refuses us.
+        Halt: the broker refuses us, or we it; the client refuses its properties.
     """
     clock = SystemClock()
+    refusal = RefusalState(clock, log or ClientLog(Journal(clock, worker=name), clock))
     config: Config = {
         **common(broker, name),
-        "logger": ClientLog(Journal(clock, worker=name), clock),
+        "logger": refusal,
+        "error_cb": refusal.take,
     }
-    try:
+    with translated("making a client of broker.security and broker.client"):
         admin = AdminClient(config)
-        # The whole list: asking for one topic may create it on a broker that allows that.
-        return Cluster(admin, admin.list_topics(timeout=broker.connect_timeout))
-    except KafkaException as error:
-        meant = translate(error.args[0], f"connecting to {broker.bootstrap_servers}")
-        if isinstance(meant, Halt):
-            raise meant from error
-        raise BrokerUnreachable(
-            f"no broker answered at {broker.bootstrap_servers} within "
-            f"{broker.connect_timeout:g} s; check broker.bootstrap_servers and broker.security"
-        ) from error
+    return Cluster(admin, _metadata(admin, broker, refusal, clock))
+
+
+def _metadata(
+    admin: AdminClient, broker: Broker, refusal: RefusalState, clock: Clock
+) -> ClusterMetadata:
+    """Asks again and again, because a refusal is told apart from silence only beside the answer."""
+    where = broker.bootstrap_servers
+    deadline, asking = clock.monotonic() + broker.connect_timeout, ASKING
+    while True:
+        left = deadline - clock.monotonic()
+        try:
+            # The whole list: asking for one topic may create it on a broker that allows that.
+            return admin.list_topics(timeout=max(0.1, min(asking, left)))
+        except KafkaException as error:
+            meant = translate(error.args[0], f"connecting to {where}")
+            if isinstance(meant, Halt):
+                raise meant from error
+            admin.poll(0)
+            # An answer may be slow in coming: it gets more time with each question.
+            asking *= 2
+            if refusal.final:
+                raise _refused(broker, refusal) from error
+            if clock.monotonic() >= deadline:
+                raise _silence(broker, refusal) from error
+
+
+def _refused(broker: Broker, refusal: RefusalState) -> Halt:
+    text = f"{broker.bootstrap_servers}: {refusal.why(broker)}"
+    # Without a token nobody was asked, and the token server may be well again.
+    return BrokerUnreachable(text) if refusal.no_token else ClientHalt(text)
+
+
+def _silence(broker: Broker, refusal: RefusalState) -> Halt:
+    if refusal.said:
+        return _refused(broker, refusal)
+    guess = f": are we {refusal.guess}?" if refusal.guess else ""
+    tokens = ", and the token server" if broker.security.tokens else ""
+    return BrokerUnreachable(
+        f"no broker answered at {broker.bootstrap_servers} within {broker.connect_timeout:g} s; "
+        f"check broker.bootstrap_servers and broker.security{guess}{tokens}"
+    )
 
 
 def look(cluster: Cluster, workers: Iterable[Worker], topics: Iterable[str]) -> Seen:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from workers.enrich.batch import Batch, Outcomes
 from workers.stream.clock import Clock
 from workers.stream.journal import Event, Journal
+from workers.stream.snapshot import Pause, PauseKind
 from workers.stream.source import Source
 from workers.topology import BreakerSettings
 
@@ -50,7 +51,7 @@ class Breaker:
         self._clock = clock
         self._journal = journal
         self._states: dict[int, _PartitionState] = {}
-        self._open: dict[int, tuple[str, float]] = {}
+        self._open: dict[int, tuple[Pause, float]] = {}
 
     def hold(self, outcomes: Outcomes) -> Batch | None:
         """Hold partitions that passed a limit; what may go on, or None where that is all of it."""
@@ -83,8 +84,8 @@ class Breaker:
             Retry: a partition cannot be moved now.
         """
         now = self._clock.monotonic()
-        for partition, (why, again_at) in list(self._open.items()):
-            if not self._source.still_held(partition, why):
+        for partition, (pause, again_at) in list(self._open.items()):
+            if not self._source.still_held(partition, pause):
                 del self._open[partition]
                 self._states.pop(partition, None)
             elif again_at <= now:
@@ -151,9 +152,10 @@ class Breaker:
 
     def _hold(self, settings: BreakerSettings, partition: int, offset: int, why: str) -> None:
         text = f"breaker: {why}; tried again in {settings.again:g} s"
-        self._open[partition] = (text, self._clock.monotonic() + settings.again)
+        pause = Pause(PauseKind.BREAKER, text)
+        self._open[partition] = (pause, self._clock.monotonic() + settings.again)
         self._journal.error(Event.BREAKER_OPEN, partition=partition, offset=offset, why=why)
-        self._source.hold(partition, offset, text)
+        self._source.hold(partition, offset, pause)
 
 
 def _note(state: _PartitionState, cause: str | None) -> None:

@@ -57,6 +57,8 @@ def consumer_config(broker: Broker, worker: Worker, slot: int) -> Config:
         # A group without an offset, or one that retention overtook, is decided by the source.
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
+        # Markers of transactions have offsets and are never handed out: only this tells the end.
+        "enable.partition.eof": True,
         # A full queue is looked at again after this, not after a second (librdkafka's default).
         "fetch.queue.backoff.ms": 10,
         "queued.min.messages": worker.queues.consumer_messages,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.enrich.batch import Batch, Outcomes, Rejection
+from workers.enrich.merging import moved as moved_opinions
 from workers.enrich.policy import Effort
 from workers.errors import ClientHalt, Code, Reject
 from workers.stream.journal import Event, Journal
@@ -245,4 +246,6 @@ def _completed(
         {key: [places[row] for row in rows] for key, rows in outcomes.unknown.items()},
         explained=outcomes.explained,
         added=moved(outcomes.added),
+        opinions=moved_opinions(outcomes.opinions, places),
+        ages=outcomes.ages,
     )

@@ -7,6 +7,7 @@ not understood (INTRODUCTION.md, "Transactional Producer / Error handling").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -157,6 +158,22 @@ def translate(error: KafkaError, doing: str) -> Retry | Halt:
     if remedy := _REMEDY.get(name):
         text = f"{text} ({remedy})"
     return _ERRORS[meaning(error)](text)
+
+
+_ANSWER = re.compile(r"(Failed to acquire SASL OAUTHBEARER token: )(.*)", re.DOTALL)
+_CODE = re.compile(r'"error"\s*:\s*"([\w.-]{1,64})"')
+
+
+def without_answer(line: str) -> str:
+    """A line of the client's without what a token server answered, but for its error's code.
+
+    Nobody knows what else a server repeats of the request.
+    """
+    found = _ANSWER.search(line)
+    if found is None or not found[2].lstrip().startswith("{"):
+        return line
+    code = _CODE.search(found[2])
+    return f"{line[: found.start(2)]}{code[1] if code else 'refused'}"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,11 @@ from workers.models.following import ModelEvent
 from workers.models.shadow.counts import CountsState as ShadowCountsState
 from workers.models.shadow.counts import ShadowEvent
 from workers.stream.clock import Clock
+from workers.stream.failures import without_answer
+from workers.telemetry import names
+from workers.telemetry.events import TelemetryEvent
+from workers.telemetry.kinds import Metric
+from workers.telemetry.registry import Registry
 
 PROGRESS_SECONDS = 10.0
 QUIET_SECONDS = 10.0
@@ -38,6 +43,7 @@ class Event(StrEnum):
     FIRST_START = "partition.first_start"
     UNWELL = "kafka.unwell"
     RECOVERED = "kafka.recovered"
+    COMMITTED = "batch.committed"
     NARROWED = "batch.narrowed"
     COMMIT_FAILED = "offsets.commit_failed"
     PRODUCER_REPLACED = "producer.replaced"
@@ -55,9 +61,21 @@ class Event(StrEnum):
     MODEL_SERVED = "model.served"
     MODEL_REFUSED = "model.does_not_fit"
     PROCESS_ENDED = "process.ended"
+    PAUSED = "worker.paused"
+    RESUMED = "worker.resumed"
+    HEALTH = "health.listening"
+    SNAPSHOT_FAILED = "health.snapshot_failed"
+    HEALTH_UNAVAILABLE = "health.unavailable"
 
 
-AnyEvent = Event | ContractEvent | ModelEvent | ShadowEvent
+AnyEvent = Event | ContractEvent | ModelEvent | ShadowEvent | TelemetryEvent
+_COUNTED: Mapping[AnyEvent, tuple[Metric, *tuple[str, ...]]] = {
+    Event.ASSIGNED: (names.REBALANCES, "assigned"),
+    Event.REVOKED: (names.REBALANCES, "revoked"),
+    Event.LOST: (names.REBALANCES, "lost"),
+    Event.COMMIT_FAILED: (names.COMMITS_FAILED,),
+}
+"""Events that have a metric of their own, besides being counted as events."""
 
 
 @dataclass(slots=True)
@@ -86,9 +104,10 @@ class CountsState:
 class Journal:
     """Logs events and counts committed outcomes."""
 
-    def __init__(self, clock: Clock, **bound: Any) -> None:
-        """`bound` goes into every line."""
+    def __init__(self, clock: Clock, registry: Registry | None = None, **bound: Any) -> None:
+        """`bound` goes into every line; events are counted in `registry`."""
         self.counts = CountsState()
+        self._registry = registry or Registry()
         self._clock = clock
         self._log = structlog.get_logger().bind(**bound)
         self._progress_at = clock.monotonic() + PROGRESS_SECONDS
@@ -96,18 +115,30 @@ class Journal:
 
     def info(self, event: AnyEvent, **fields: Any) -> None:
         """Something an operator may want to know."""
+        self._count(event)
         self._log.info(event.value, **fields)
 
     def warn(self, event: AnyEvent, **fields: Any) -> None:
         """Something that is not well and that the worker deals with."""
+        self._count(event)
         self._log.warning(event.value, **fields)
 
     def error(self, event: AnyEvent, **fields: Any) -> None:
         """Something that needs a person."""
+        self._count(event)
         self._log.error(event.value, **fields)
 
-    def committed(self, outcomes: Outcomes, later: Collection[int] = ()) -> None:
-        """Count a batch that the broker has acknowledged whole; rows of `later` come again."""
+    def _count(self, event: AnyEvent) -> None:
+        self._registry.add(names.LOG_EVENTS, 1, event.value)
+        if (counted := _COUNTED.get(event)) is not None:
+            metric, *values = counted
+            self._registry.add(metric, 1, *values)
+
+    def committed(self, outcomes: Outcomes, later: Collection[int] = ()) -> Counter[str]:
+        """Count a batch that the broker has acknowledged whole; rows of `later` come again.
+
+        Returns the decisions of its first block.
+        """
         counts = self.counts
         counts.batches += 1
         counts.enriched += len(outcomes.enriched)
@@ -116,8 +147,10 @@ class Journal:
         counts.rejected.update(
             why.reject.verdict.value for row, why in outcomes.rejected.items() if row not in later
         )
-        counts.decisions.update(outcomes.decided.values())
+        decided = Counter(outcomes.decided.values())
+        counts.decisions.update(decided)
         counts.explained += outcomes.explained
+        return decided
 
     def progress(self) -> None:
         """One line every ten seconds: what was committed."""
@@ -186,4 +219,6 @@ class ClientLog:
             self._left_out[kind] += 1
             return
         self._quiet_until[kind] = now + QUIET_SECONDS
-        self._journal.info(Event.CLIENT, line=line, left_out=self._left_out.pop(kind, 0))
+        self._journal.info(
+            Event.CLIENT, line=without_answer(line), left_out=self._left_out.pop(kind, 0)
+        )

@@ -16,16 +16,22 @@ from workers.stream.clock import Clock
 from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.journal import Event, Journal
 from workers.stream.outgoing import Outgoing, held_to_size
-from workers.stream.pace import PaceState, Plan
+from workers.stream.pace import PaceState
+from workers.stream.pausing import Pauses
 from workers.stream.pending import HANG, Pending
 from workers.stream.publish import Failpoint, Publisher, nowhere
+from workers.stream.recorder import Recorder
+from workers.stream.reporting import Reporter
 from workers.stream.retries import AtOnce, Waiting
 from workers.stream.schemas import Schemas
 from workers.stream.sequence import KeyOrder
 from workers.stream.shadowing import Shadowing
 from workers.stream.slot import Slot
+from workers.stream.snapshot import Phase
 from workers.stream.source import Polled, Source
+from workers.stream.times import Times
 from workers.stream.work import Work
+from workers.telemetry.steps import Step
 from workers.topology import Delivery, Worker
 
 PATIENCE = 0.5
@@ -35,19 +41,11 @@ IDLE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
-    """Seconds that a batch took so far, and when it was scored."""
-
-    wait: float
-    score: float
-    scored_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class _InFlight:
     polled: Polled
     outcomes: Outcomes
-    times: _Times
+    times: Times
+    steps: dict[Step, float]
     shadow: bool
 
 
@@ -68,9 +66,12 @@ class Loop:
         schemas: Schemas,
         breaker: Breaker,
         slot: Slot,
+        pauses: Pauses,
         outgoing: Outgoing,
         clock: Clock,
         journal: Journal,
+        reporter: Reporter,
+        recorder: Recorder,
         shadow: Shadowing | None = None,
         order: KeyOrder | None = None,
         at: Failpoint = nowhere,
@@ -84,9 +85,12 @@ class Loop:
         self._schemas = schemas
         self._breaker = breaker
         self._slot = slot
+        self._pauses = pauses
         self._outgoing = outgoing
         self._clock = clock
         self._journal = journal
+        self._reporter = reporter
+        self._recorder = recorder
         self._shadow = shadow
         self._order = order
         self._at = at
@@ -100,6 +104,7 @@ class Loop:
         self._stopping = False
         self._stop_by: float | None = None
         source.before_revoke = self._before_revoke
+        source.turned, source.moved = reporter.turn, reporter.moved
 
     @property
     def stopped_partitions(self) -> dict[int, str]:
@@ -123,21 +128,26 @@ class Loop:
                 was not acknowledged.
         """
         try:
+            self._recorder.start()
             self._slot.start()
             if self._shadow is not None:
                 self._shadow.start()
             self._start()
+            self._reporter.phase(Phase.RUNNING)
             with suppress(_Drain):
                 while not self._stopping:
                     self.run_once()
+            self._reporter.phase(Phase.DRAINING)
             self._drain()
         finally:
+            self._reporter.phase(Phase.STOPPED)
             self._pending.abandon()
             if self._shadow is not None:
                 self._shadow.close()
             self._slot.close()
             self._schemas.close()
             self._source.close()
+            self._recorder.close()
             if self._order is not None:
                 self._order.close()
 
@@ -150,23 +160,28 @@ class Loop:
             self._breaker.release()
             if self._waiting is not None:
                 self._waiting.release()
+            self._pauses.take()
             if self._order is not None:
                 self._order.release()
             began = self._clock.monotonic()
             polled = self._source.poll(min(self._caution.limit, self._pace.limit))
             self._at("polled")
+            polled = replace(polled, batch=self._pauses.hold(polled.batch))
             if self._waiting is not None:
                 polled = replace(polled, batch=self._waiting.hold(polled.batch))
             self._wait_for_letters(polled)
             waited = self._clock.monotonic()
+            self._recorder.polled(len(polled.batch), Times(began, waited, waited))
             plan = self._pace.plan(len(polled.batch))
             effort = replace(plan.effort, clock=self._clock.monotonic)
             polled, outcomes = self._outcomes(polled, effort)
             scored = self._clock.monotonic()
             self._pace.scored(len(polled.batch), plan, scored - waited)
+            steps = self._recorder.steps()
             self._settle()
-            times = _Times(waited - began, scored - waited, scored)
-            self._publish(polled, outcomes, times, plan)
+            self._publish(
+                _InFlight(polled, outcomes, Times(began, waited, scored), steps, plan.shadow)
+            )
             self._journal.progress()
         except Retry as unwell:
             self._recover(unwell)
@@ -207,8 +222,9 @@ class Loop:
         outcomes = self._caution.apply(outcomes)
         return outcomes if self._order is None else self._order.parked(outcomes)
 
-    def _publish(self, polled: Polled, outcomes: Outcomes, times: _Times, plan: Plan) -> None:
+    def _publish(self, flight: _InFlight) -> None:
         """Hand the batch to the publisher's thread."""
+        polled, outcomes = flight.polled, flight.outcomes
         if not self._source.owns(polled):
             raise Moved("partitions moved while the batch before was being committed")
         if not len(polled.batch):
@@ -216,7 +232,8 @@ class Loop:
         records = self._outgoing.records(outcomes, self._attempts)
         decisions = sum(map(len, outcomes.decisions.values()))
         count = len(outcomes.enriched) + decisions + len(outcomes.rejected)
-        self._in_flight = _InFlight(polled, outcomes, times, plan.shadow)
+        self._in_flight = flight
+        self._reporter.publishing()
         if self._order is not None:
             self._order.published(outcomes)
         self._pending.start(Work(records, count, polled.offsets, polled.metadata))
@@ -240,11 +257,12 @@ class Loop:
             return
         if self._worker.delivery is Delivery.AT_LEAST_ONCE:
             self._source.commit(flight.polled, asynchronous=asynchronous)
-        times = flight.times
-        publish = self._pending.finished - times.scored_at
-        stages = {"wait": times.wait, "score": times.score, "publish": publish}
-        self._pace.settled(len(flight.polled.batch), stages)
-        self._journal.committed(flight.outcomes, self._outgoing.later(flight.outcomes))
+        times = replace(flight.times, published=self._pending.finished)
+        self._pace.settled(len(flight.polled.batch), times.stages)
+        self._reporter.settled(flight.polled.batch)
+        later = self._outgoing.later(flight.outcomes)
+        decided = self._journal.committed(flight.outcomes, later)
+        self._recorder.settled(flight.outcomes, later, decided, times, flight.steps)
         if self._shadow is not None and flight.shadow:
             self._shadow.offer(flight.outcomes)
         self._caution.passed(
@@ -274,8 +292,11 @@ class Loop:
         """Nothing of the batch is committed, or that is not known: new producer, then rewind."""
         self._journal.counts.recoveries += 1
         self._attempts += 1
-        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._unwell(unwell)
         flight, cause = self._abandon(unwell)
+        self._recorder.recovering(unwell)
+        if flight is not None:
+            self._recorder.failed(flight.outcomes, flight.times, unwell)
         began = self._clock.monotonic()
         for wait in self._waits(at_once=isinstance(unwell, Moved | Refused | TopicRefused)):
             self._idle(wait)
@@ -289,10 +310,15 @@ class Loop:
                     self._order.rewound()
                 break
             except Retry as again:
-                self._journal.warn(Event.UNWELL, why=str(again))
+                self._unwell(again)
+        self._reporter.well()
         self._journal.info(Event.RECOVERED, seconds=round(self._clock.monotonic() - began, 3))
         if flight is not None and cause is not None:
             self._blame(cause, flight)
+
+    def _unwell(self, unwell: Retry) -> None:
+        self._journal.warn(Event.UNWELL, why=str(unwell))
+        self._reporter.unwell(str(unwell))
 
     def _idle(self, seconds: float) -> None:
         """Wait, in the group, until it is time or the worker is to stop."""
@@ -382,7 +408,8 @@ class Loop:
                 self._source.open()
                 break
             except Retry as unwell:
-                self._journal.warn(Event.UNWELL, why=str(unwell))
+                self._unwell(unwell)
+        self._reporter.well()
         self._journal.info(Event.STARTED, group=self._worker.group, topic=self._worker.input.topic)
 
     def _drain(self) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -25,13 +25,21 @@ class Positions:
     `next` holds the offset after the last record handed out, by partition.
     """
 
-    def __init__(self, consumer: Consumer, worker: Worker, journal: Journal) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        worker: Worker,
+        journal: Journal,
+        placed: Callable[[int, int], None],
+    ) -> None:
+        """`placed` is told where the group stands in a partition, whenever that is asked."""
         self.next: dict[int, int] = {}
         self._moved: dict[int, int] = {}
         self._consumer = consumer
         self._worker = worker
         self._topic = worker.input.topic
         self._journal = journal
+        self._placed = placed
 
     def to_committed(self, partitions: Collection[int]) -> None:
         """Read on at what the broker says is committed, or at the first start.
@@ -86,6 +94,8 @@ class Positions:
                 place.offset = self._first_offset(place)
                 started.append(place)
         self._commit(started)
+        for place in committed:
+            self._placed(place.partition, place.offset)
         return committed, {place.partition for place in started}
 
     def advance(self, batch: Batch) -> Batch:
@@ -135,7 +145,7 @@ class Positions:
             cause = "the topic was made anew, or its end was lost"
         return (
             f"{_name(place)}: offset {wanted} is outside [{low}, {high}): {cause}. Set the group's "
-            "offset where it should go on (kafka-consumer-groups --reset-offsets)"
+            "offset where it should go on: workers offsets reset"
         )
 
     def _first_offset(self, place: TopicPartition) -> int:

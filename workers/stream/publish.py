@@ -41,6 +41,11 @@ class Publisher(Protocol):
     Called from one thread at a time. After any exception `renew` comes before the next `publish`.
     """
 
+    @property
+    def queued(self) -> int:
+        """Most records that waited in the client, in the last publish. From any thread."""
+        ...
+
     def renew(self) -> None:
         """Drop the producer; connect a new one that nothing of the old one can disturb.
 
@@ -74,6 +79,7 @@ class _Producing:
         self._log = ClientLog(journal, clock)
         self._producer: Producer | None = None
         self._undelivered: list[tuple[KafkaError, str]] = []
+        self.queued = 0
 
     def _connect(self) -> Producer:
         # Never close(): it waits for ever while brokers are down. Dropping the reference does not.
@@ -104,13 +110,14 @@ class _Producing:
         return producer, failed
 
     def _fill(self, producer: Producer, work: Work) -> None:
-        half = work.count // 2
+        half, most = work.count // 2, 0
         produce: Callable[..., None] = producer.produce
         for number, (topic, key, value, headers, stamp, partition) in enumerate(work.records):
             if number == half:
                 self._at("half")
             if number % 500 == 0:
                 work.watch.pulse(self._clock.monotonic(), "producing")
+                most = max(most, len(producer))
             while True:
                 try:
                     if headers:
@@ -124,6 +131,7 @@ class _Producing:
                     work.watch.pulse(
                         self._clock.monotonic(), "waiting for room in the producer's queue"
                     )
+        self.queued = max(most, len(producer))
 
     def _explain(
         self, error: WorkersError, producer: Producer, failed: list[tuple[KafkaError, str]]

@@ -20,6 +20,7 @@ from workers.enrich.policy import Effort
 from workers.errors import CAUSES, Code
 from workers.stream.clock import Clock
 from workers.stream.records import Record
+from workers.stream.snapshot import Pause, PauseKind
 from workers.stream.source import Source
 from workers.topology import Retries, RetryTopic, Tier
 
@@ -81,7 +82,7 @@ class Waiting:
         self._tier = tier
         self._source = source
         self._clock = clock
-        self._until: dict[int, tuple[str, float]] = {}
+        self._until: dict[int, tuple[Pause, float]] = {}
 
     def hold(self, batch: Batch) -> Batch:
         """The rows that are due; from the first of a partition that is not, it is held."""
@@ -108,8 +109,8 @@ class Waiting:
             Retry: a partition cannot be moved now.
         """
         now = self._clock.monotonic()
-        for partition, (why, until) in list(self._until.items()):
-            if not self._source.still_held(partition, why):
+        for partition, (pause, until) in list(self._until.items()):
+            if not self._source.still_held(partition, pause):
                 del self._until[partition]
             elif until <= now:
                 del self._until[partition]
@@ -117,8 +118,9 @@ class Waiting:
 
     def _hold(self, partition: int, offset: int, seconds: float) -> None:
         why = f"waits for its time: {self._tier.delay:g} s after it failed"
-        self._until[partition] = (why, self._clock.monotonic() + seconds)
-        self._source.hold(partition, offset, why)
+        pause = Pause(PauseKind.RETRY, why)
+        self._until[partition] = (pause, self._clock.monotonic() + seconds)
+        self._source.hold(partition, offset, pause)
 
 
 def as_first_came(enrich: Enrich, tier: Tier) -> Enrich:

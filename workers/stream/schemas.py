@@ -15,6 +15,7 @@ from workers.contracts.resolver import Resolver
 from workers.enrich.batch import Batch, Outcomes
 from workers.errors import Halt
 from workers.stream.journal import Event, Journal
+from workers.stream.snapshot import Pause, PauseKind
 from workers.stream.source import Source
 
 
@@ -76,7 +77,7 @@ class Schemas:
                 needed.setdefault(partition, set()).add(key)
         for partition, keys in needed.items():
             self._waiting[partition] = frozenset(keys)
-            self._source.hold(partition, batch.offsets[first[partition]], self._why(keys))
+            self._source.hold(partition, batch.offsets[first[partition]], self._pause(keys))
         rows = enumerate(batch.partitions)
         return batch.select([row for row, p in rows if row < first.get(p, len(batch))])
 
@@ -87,7 +88,7 @@ class Schemas:
             Retry: a partition cannot be moved now.
         """
         for partition, keys in list(self._waiting.items()):
-            if not self._source.still_held(partition, self._why(keys)):
+            if not self._source.still_held(partition, self._pause(keys)):
                 del self._waiting[partition]
                 continue
             asked = [key for key in keys if not self._answered(key)]
@@ -107,6 +108,14 @@ class Schemas:
         if self._bound.find(key) is not None:
             return True
         return self._resolver.settled(key) and self._resolver.catalogue.find(key) is None
+
+    @property
+    def known(self) -> tuple[tuple[str, ...], str | None]:
+        """The contracts in use; and why newer ones are not, if so."""
+        return tuple(str(entry) for entry in self._bound), self._refused
+
+    def _pause(self, keys: Iterable[SchemaKey]) -> Pause:
+        return Pause(PauseKind.SCHEMA, self._why(keys))
 
     def _why(self, keys: Iterable[SchemaKey]) -> str:
         found = sorted(self._resolver.why(key) for key in list(keys)[:3])

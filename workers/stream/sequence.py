@@ -23,6 +23,7 @@ from workers.stream.clock import Clock
 from workers.stream.letters import Origin
 from workers.stream.openletters import OpenLettersState, digest
 from workers.stream.outgoing import refused
+from workers.stream.snapshot import Pause, PauseKind
 from workers.stream.source import Source
 from workers.stream.tail import Tail
 
@@ -34,6 +35,7 @@ FEW = 200
 """Open letters of a key: a replay settles so many in one transaction."""
 PATIENCE = 30.0
 """Seconds after a replayed letter in which the next one of its key is waited for."""
+_PAUSE = Pause(PauseKind.SEQUENCE, "a key's last dead letters are being replayed")
 
 
 class KeyOrder:
@@ -57,7 +59,7 @@ class KeyOrder:
         self._look_at = 0.0
         self._own: dict[bytes, set[Origin]] = {}
         self._replayed_at: dict[bytes, float] = {}
-        self._held: dict[int, tuple[str, bytes]] = {}
+        self._held: dict[int, bytes] = {}
 
     def current(self, epoch: int) -> bool:
         """Is all that was written before this epoch of the assignment known by now?
@@ -115,10 +117,9 @@ class KeyOrder:
             if rejection.reject.code is not Code.BEHIND or key is None or partition in first:
                 continue
             if self._almost_through(digest(key)):
-                why = "a key's last dead letters are being replayed"
                 first[partition] = row
-                self._held[partition] = why, digest(key)
-                self._source.hold(partition, batch.offsets[row], why)
+                self._held[partition] = digest(key)
+                self._source.hold(partition, batch.offsets[row], _PAUSE)
         if not first:
             return None
         rows = enumerate(batch.partitions)
@@ -133,8 +134,8 @@ class KeyOrder:
         if not self._held:
             return
         self._follow(0)
-        for partition, (why, key) in list(self._held.items()):
-            if not self._source.still_held(partition, why):
+        for partition, key in list(self._held.items()):
+            if not self._source.still_held(partition, _PAUSE):
                 del self._held[partition]
             elif not self._almost_through(key):
                 del self._held[partition]

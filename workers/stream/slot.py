@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from workers.errors import Halt
+from workers.models.aliases import WorkerPause
 from workers.models.following import Follower, ModelEvent
 from workers.models.serving import Serving
 from workers.stream.journal import Event, Journal
@@ -48,6 +49,11 @@ class Slot:
         else:
             bypass = [serving.bypass for serving in servings]
             self._journal.info(Event.MODEL_SERVED, versions=versions, bypass=bypass)
+
+    @property
+    def pause(self) -> WorkerPause | None:
+        """What the document of the first block's model says of the worker."""
+        return self._followers[0].pause if self._followers else None
 
     def close(self) -> None:
         """Follow no more."""

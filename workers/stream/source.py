@@ -23,8 +23,10 @@ from workers.stream.clock import Clock
 from workers.stream.commits import Commits
 from workers.stream.failures import Moved, translate, translated
 from workers.stream.journal import Event, Journal
+from workers.stream.lag import LagState
 from workers.stream.messages import to_batch
 from workers.stream.positions import Positions
+from workers.stream.snapshot import Pause, PauseKind
 from workers.stream.work import topic_partitions
 from workers.topology import Worker
 
@@ -52,7 +54,7 @@ class Polled:
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    why: str
+    pause: Pause
     again_at: float
 
 
@@ -62,9 +64,13 @@ class Source:
     def __init__(self, consumer: Consumer, worker: Worker, clock: Clock, journal: Journal) -> None:
         """Takes over the consumer, whose `on_commit` is `commits.answered`.
 
-        `before_revoke` is the loop's to set.
+        `before_revoke`, `turned` (after each poll or idle moment) and `moved` (are we of the
+        group still?) are the loop's to set.
         """
         self.before_revoke: Callable[[], None] = lambda: None
+        self.turned: Callable[[], None] = lambda: None
+        self.moved: Callable[[bool], None] = lambda _: None
+        self.lag = LagState()
         self.epoch = 0
         self._consumer = consumer
         self._worker = worker
@@ -74,7 +80,7 @@ class Source:
         self._assigned: dict[int, int] = {}
         """Since which epoch each is ours."""
         self._stopped: dict[int, _Stop] = {}
-        self._positions = Positions(consumer, worker, journal)
+        self._positions = Positions(consumer, worker, journal, self.lag.placed)
         self.commits = Commits(consumer, worker.input.topic, clock, journal)
         self._taken: set[int] = set()
         self._strayed = False
@@ -89,7 +95,23 @@ class Source:
     @property
     def stopped(self) -> dict[int, str]:
         """Partitions that are not read, and why."""
-        return {partition: stop.why for partition, stop in self._stopped.items()}
+        return {partition: stop.pause.why for partition, stop in self._stopped.items()}
+
+    @property
+    def pauses(self) -> dict[int, Pause]:
+        """Partitions that are not read, and of what kind that is."""
+        return {partition: stop.pause for partition, stop in self._stopped.items()}
+
+    def ends(self) -> dict[int, int]:
+        """Where logs end, as far as the client has heard; it asks nobody."""
+        found = {}
+        for place in self._partitions(self._assigned):
+            # What was assigned just now, the client may not know yet.
+            with suppress(KafkaException):
+                _, end = self._consumer.get_watermark_offsets(place, cached=True)
+                if end >= 0:
+                    found[place.partition] = end
+        return found
 
     def open(self) -> None:
         """Join the group."""
@@ -124,6 +146,8 @@ class Source:
             # The session ended and the callback that says so is still to come. Without a member id
             # and a generation the broker fences nothing (ConsumerGroup.validateOffsetCommit).
             raise Moved("the group has let this member go")
+        self.lag.handed(batch)
+        self.turned()
         return Polled(batch, self.epoch, metadata)
 
     def _consume(self, limit: int) -> list[KafkaMessage]:
@@ -135,9 +159,11 @@ class Source:
                 got = self._consumer.consume(min(CHUNK, limit - len(found)), wait)
             if self._halt is not None:
                 raise self._halt
+            more = bool(got)
             failed = [message for message in got if message.error() is not None]
             if failed:
                 got = [message for message in got if message.error() is None]
+                failed = [message for message in failed if not self._is_end(message)]
             found.extend(got)
             for message in failed:
                 # What was moved just now is read again from there, in the next poll.
@@ -146,7 +172,7 @@ class Source:
                     self._on_error(message)
             size += sum(map(len, got))
             wait = deadline - self._clock.monotonic()
-            if wait <= 0 or len(found) >= limit or size >= settings.max_bytes or not got:
+            if wait <= 0 or len(found) >= limit or size >= settings.max_bytes or not more:
                 break
         return self._still_ours(found)
 
@@ -192,6 +218,7 @@ class Source:
                 deadline = self._clock.monotonic() + seconds
                 while (wait := deadline - self._clock.monotonic()) > 0:
                     self._serve(min(wait, 0.1))
+                    self.turned()
             finally:
                 # Also after a failure: a loop that then has nothing to read never idles again.
                 self._consumer.resume(
@@ -205,6 +232,8 @@ class Source:
 
     def _serve(self, seconds: float) -> None:
         for message in self._consumer.consume(1, seconds):
+            if self._is_end(message):
+                continue
             if message.error() is None:
                 # From a partition assigned just now. Whoever idles looks at owns() and rewinds.
                 self._strayed = True
@@ -227,6 +256,15 @@ class Source:
         self.commits.forget(partitions)
         self._positions.to_committed(partitions)
 
+    def _is_end(self, message: KafkaMessage) -> bool:
+        """Does it only say that a partition has no more for now? Takes note of it then."""
+        error, partition, offset = message.error(), message.partition(), message.offset()
+        if error is None or error.code() != KafkaError._PARTITION_EOF:
+            return False
+        if partition is not None and offset is not None and partition in self._assigned:
+            self.lag.ended(partition, offset)
+        return True
+
     def _on_error(self, message: KafkaMessage) -> None:
         error, partition = message.error(), message.partition()
         if error is None:
@@ -239,6 +277,10 @@ class Source:
         meant = translate(error, f"reading {self._topic}")
         if isinstance(meant, Halt):
             raise meant
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition in self._assigned:
+            # The client says it once and waits: who asks for the partition's state must see it.
+            self.stop(partition, str(meant))
+            return
         # Lost connections, a moved leader, a topic deleted under us: the client goes on by itself.
         self._journal.warn(Event.UNWELL, why=str(meant))
 
@@ -259,7 +301,7 @@ class Source:
         if partition not in self._assigned:
             return
         again = self._clock.monotonic() + self._worker.stopped_partition_retry
-        self._stopped[partition] = _Stop(why, again)
+        self._stopped[partition] = _Stop(Pause(PauseKind.STOPPED, why), again)
         # Should it have left us this moment, or not obey: rows of a stopped partition are left out.
         with suppress(KafkaException):
             self._consumer.pause(self._partitions([partition]))
@@ -271,7 +313,7 @@ class Source:
             again_in_seconds=self._worker.stopped_partition_retry,
         )
 
-    def hold(self, partition: int, offset: int, why: str) -> None:
+    def hold(self, partition: int, offset: int, pause: Pause) -> None:
         """Stop reading a partition until `release`; from `offset` on it is read again then.
 
         What comes before `offset` is in a batch that goes on. Nothing where the partition is
@@ -281,16 +323,16 @@ class Source:
             return
         with suppress(KafkaException):
             self._consumer.pause(self._partitions([partition]))
-        self._journal.info(Event.HELD, topic=self._topic, partition=partition, why=why)
-        self._stopped[partition] = _Stop(why, math.inf)
+        self._journal.info(Event.HELD, topic=self._topic, partition=partition, why=pause.why)
+        self._stopped[partition] = _Stop(pause, math.inf)
         self._positions.next[partition] = offset
 
-    def still_held(self, partition: int, why: str) -> bool:
-        """Is it held, and not stopped or given away since? If so, for this reason now."""
+    def still_held(self, partition: int, pause: Pause) -> bool:
+        """Is it held so, and not stopped or given away since? If so, for this reason now."""
         stop = self._stopped.get(partition)
-        if stop is None or stop.again_at != math.inf:
+        if stop is None or stop.again_at != math.inf or stop.pause.kind is not pause.kind:
             return False
-        self._stopped[partition] = _Stop(why, math.inf)
+        self._stopped[partition] = _Stop(pause, math.inf)
         return True
 
     def release(self, partition: int) -> None:
@@ -366,6 +408,7 @@ class Source:
         numbers = [place.partition for place in places]
         self._assigned.update(dict.fromkeys(numbers, self.epoch))
         self._journal.info(Event.ASSIGNED, partitions=numbers)
+        self.moved(True)  # noqa: FBT003  as the reporter has it
         if not places:
             return
         try:
@@ -397,4 +440,6 @@ class Source:
             self._positions.forget(number)
             self._taken.add(number)
         self.commits.forget(numbers)
+        self.lag.forget(numbers)
+        self.moved(event is not Event.LOST)
         self._journal.info(event, partitions=numbers)

@@ -14,6 +14,8 @@ from workers.models.shadow.shadow import Shadow
 from workers.stream.clock import Clock
 from workers.stream.journal import Journal
 from workers.stream.publish import Failpoint, nowhere
+from workers.stream.snapshot import Board
+from workers.telemetry.registry import Registry
 from workers.testing.embedded import EmbeddedBroker
 from workers.topology import Broker, Topology, Worker
 from workers.wiring import build_loop, topics_of
@@ -70,12 +72,22 @@ class Driver:
         at: Failpoint = nowhere,
         clock: Clock | None = None,
         challenger: Sequence[str] = COMMAND,
+        registry: Registry | None = None,
     ) -> None:
         """Nothing connects before `start`; `challenger` starts the process of the shadow."""
         running = build_loop(
-            topology, worker, enricher, slot=slot, clock=clock, at=at, challenger=challenger
+            topology,
+            worker,
+            enricher,
+            slot=slot,
+            clock=clock,
+            at=at,
+            challenger=challenger,
+            registry=registry,
         )
         self.loop = running.loop
+        self.board: Board = running.board
+        self.registry: Registry = running.registry
         self._shadow = running.shadow
         self._enricher = enricher
         self.journal: Journal = running.journal

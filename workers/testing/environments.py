@@ -32,11 +32,11 @@ def environment(name: str, packages: Sequence[str]) -> Path:
     return python
 
 
-def locked_environment(name: str, project: Path, extra: str) -> Path:
-    """The interpreter of an environment with what a project's uv.lock has for one of its extras.
+def locked_environment(name: str, project: Path, *choice: str) -> Path:
+    """The interpreter of an environment with what a project's uv.lock has for uv's `choice`.
 
-    The project itself is not in it, nor are its development groups. Made once, and brought to the
-    lock each time.
+    `--extra X` or `--only-group X`. The project itself is not in it, nor are its default groups.
+    Made once, and brought to the lock each time.
 
     Raises:
         NoEnvironment: there is no uv, or it could not make it.
@@ -48,7 +48,7 @@ def locked_environment(name: str, project: Path, extra: str) -> Path:
     with kept(name) as home:
         command = [
             uv, "sync", "--quiet", "--frozen", "--no-default-groups", "--no-install-project",
-            "--extra", extra, "--python", sys.executable, "--project", str(project),
+            *choice, "--python", sys.executable, "--project", str(project),
         ]  # fmt: skip
         _run(command, UV_PROJECT_ENVIRONMENT=str(home))
     return home / "bin" / "python"

@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -31,6 +30,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from workers.testing.downloads import COMPLETE, kept
+from workers.testing.listeners import Secured
 
 VERSION = "4.1.1"
 IMAGE = f"apache/kafka:{VERSION}"
@@ -81,14 +81,15 @@ class _Container:
 class LocalProcess:
     """One broker and controller in a Java process, its log in a temporary folder.
 
-    With `users`, passwords by name, it has an authorizer and at `secured_servers` a listener for
-    SASL/PLAIN; whoever comes to `bootstrap_servers` is then a super user.
+    With `secured` it has an authorizer and the listeners of that, whose addresses are `listeners`;
+    whoever comes to `bootstrap_servers` is then a super user.
 
     Raises:
         NoKafka: Java or Maven is missing, or the jars cannot be had.
     """
 
-    def __init__(self, heap: str = "512m", users: Mapping[str, str] | None = None) -> None:
+    def __init__(self, heap: str = "512m", secured: Secured | None = None) -> None:
+        self._java_options = () if secured is None else secured.java
         self._libs = jars()
         self._heap = heap
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
@@ -96,12 +97,14 @@ class LocalProcess:
         self.bootstrap_servers = f"127.0.0.1:{self._port}"
         self._properties = self._folder / "server.properties"
         properties = _server_properties(self._port, controller, self._folder)
-        if users:
-            port = free_port()
-            self.secured_servers = f"127.0.0.1:{port}"
-            properties += _security(self._port, port, controller, users)
-        self._properties.write_text(properties)
+        self.listeners: dict[str, str] = {}
         storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id()}"]
+        if secured is not None:
+            ports = {name: free_port() for name in secured.listeners}
+            self.listeners = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+            properties += secured.properties(controller, self._port, ports)
+            storage += secured.format_options()
+        self._properties.write_text(properties)
         done = subprocess.run(
             self._java(*storage, "-c", str(self._properties)), capture_output=True, check=False
         )
@@ -117,6 +120,11 @@ class LocalProcess:
             self._java("kafka.Kafka", str(self._properties)), stdout=log, stderr=log
         )
         log.close()
+
+    @property
+    def folder(self) -> Path:
+        """Its properties, its log, and its storage in `data`."""
+        return self._folder
 
     @property
     def pid(self) -> int:
@@ -140,7 +148,7 @@ class LocalProcess:
     def _java(self, *command: str) -> list[str]:
         return [
             "java", f"-Xmx{self._heap}", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=4",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *self._java_options,
             "-cp", f"{self._libs}/*", *command,
         ]  # fmt: skip
 
@@ -293,21 +301,6 @@ group.consumer.min.heartbeat.interval.ms=1000
 group.consumer.heartbeat.interval.ms=1000
 group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=1000
-"""
-
-
-def _security(port: int, secured: int, controller: int, users: Mapping[str, str]) -> str:
-    """Lines that win over those above them."""
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
-    return f"""
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{secured},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{secured}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config={login} {known};
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
 """
 
 

@@ -11,11 +11,14 @@ from workers.topology.deciding import (
 )
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
-from workers.topology.load import load, load_as, user_cache, user_folder
+from workers.topology.health import Health
+from workers.topology.load import environment, load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
+from workers.topology.quality import Drift, OnStale, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.shapes import Mode, Shape, WholeBlock
+from workers.topology.telemetry import Telemetry
 from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
 from workers.topology.worker import (
@@ -37,15 +40,18 @@ __all__ = [
     "Broker",
     "Degrade",
     "Delivery",
+    "Drift",
     "Encryption",
     "FirstStart",
     "HeaderPolicy",
+    "Health",
     "Latency",
     "MlflowPlace",
     "Mode",
     "ModelRef",
     "ModelsPlace",
     "OnModelFailure",
+    "OnStale",
     "Partitioning",
     "Protocol",
     "Retries",
@@ -54,6 +60,8 @@ __all__ = [
     "RuleSet",
     "Sequencing",
     "Shape",
+    "Staleness",
+    "Telemetry",
     "Tier",
     "Tombstones",
     "TopicSettings",
@@ -63,6 +71,7 @@ __all__ = [
     "WholeBlock",
     "Worker",
     "describe",
+    "environment",
     "json_schema",
     "load",
     "load_as",

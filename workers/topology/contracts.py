@@ -15,7 +15,16 @@ class BasicAuth(Part):
     """User and password, HTTP Basic."""
 
     username: str = Field(description="Who asks.")
-    password: SecretStr = Field(description="Write it as ${NAME}.")
+    password: SecretStr | None = Field(default=None, description="Write it as ${NAME}.")
+    password_file: FilePath | None = Field(
+        default=None, description="Read anew for every request, so that it may be changed."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.password is None) == (self.password_file is None):
+            raise ValueError("write one of `password` and `password_file`")
+        return self
 
 
 class BearerAuth(Part):

@@ -69,6 +69,12 @@ def load_as(
     return loaded
 
 
+def environment(prefix: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables whose name begins so, for those who declare themselves there: `OTEL_`."""
+    values = os.environ if env is None else env
+    return {name: value for name, value in values.items() if name.startswith(prefix)}
+
+
 def user_cache(env: Mapping[str, str] | None = None) -> Path:
     """Where contracts of registries are kept, unless the topology names a place."""
     return user_folder("cache", env) / "contracts"

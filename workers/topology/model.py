@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 
 from workers.topology.beside import disturbances
 from workers.topology.contracts import ContractsPlace
+from workers.topology.health import Health
 from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
+from workers.topology.telemetry import Telemetry
 from workers.topology.transforms import Transform, TransformName
 from workers.topology.units import Duration
 from workers.topology.worker import Worker
@@ -52,6 +54,13 @@ class Topology(Part):
         description="Directory where processes note what they are doing, so that a record which "
         "ends them is found; by default below the user's state directory. It must outlive the "
         "process.",
+    )
+    telemetry: Telemetry = Field(
+        default_factory=Telemetry,
+        description="Where metrics and traces are sent; `/metrics` has them in any case.",
+    )
+    health: Health | None = Field(
+        default_factory=Health, description="Where processes say how they are; `null`: nowhere."
     )
     transforms: dict[TransformName, Transform] = Field(
         default_factory=dict, description="Repairs for `workers dlq replay --transform`, by name."

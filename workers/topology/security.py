@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FilePath, HttpUrl, SecretStr, model_validator
 
+from workers.errors import TopologyError
+
+MAX_SECRET_BYTES = 64 * 1024
 Properties = dict[str, str | int | bool]
 
 
@@ -14,6 +18,25 @@ class Part(BaseModel):
     """A part of topology.yaml: unknown keys are faults, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def secret(written: SecretStr | None, file: Path | None) -> str:
+    """A secret as it is written, else what its file holds now, without the line's end.
+
+    Raises:
+        TopologyError: the file cannot be read, is empty or no secret's.
+    """
+    if written is not None or file is None:
+        return written.get_secret_value() if written is not None else ""
+    try:
+        with file.open("rb") as opened:
+            held = opened.read(MAX_SECRET_BYTES + 1)
+        text = held.decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TopologyError(f"{file}: no secret can be read: {type(error).__name__}") from None
+    if not text or len(held) > MAX_SECRET_BYTES:
+        raise TopologyError(f"{file}: no secret: it is empty, or over {MAX_SECRET_BYTES} bytes")
+    return text
 
 
 class SecurityProtocol(StrEnum):
@@ -35,13 +58,92 @@ class Mechanism(StrEnum):
     GSSAPI = "GSSAPI"
 
 
-class OAuth(Part):
-    """Client credentials for OAUTHBEARER (OpenID Connect)."""
+class Algorithm(StrEnum):
+    """librdkafka's `sasl.oauthbearer.assertion.algorithm`."""
 
-    token_endpoint_url: str = Field(description="Where tokens are fetched.")
-    client_id: str = Field(description="Who asks.")
-    client_secret: SecretStr = Field(description="Write it as ${NAME}.")
+    RS256 = "RS256"
+    ES256 = "ES256"
+
+
+class Assertion(Part):
+    """A signed statement of who we are, in the place of a client secret (RFC 7523)."""
+
+    key: FilePath = Field(description="Private key that signs it, a PEM file.")
+    key_password: SecretStr | None = Field(default=None, description="Write it as ${NAME}.")
+    algorithm: Algorithm = Field(default=Algorithm.RS256, description="How it is signed.")
+    issuer: str = Field(description="Claim `iss`: who signs.")
+    subject: str = Field(description="Claim `sub`: whom the token is for.")
+    audience: str = Field(description="Claim `aud`: who is asked for the token.")
+
+    def client_properties(self) -> Properties:
+        """librdkafka's properties, secrets included: never print them."""
+        prefix = "sasl.oauthbearer.assertion"
+        found: Properties = {
+            "sasl.oauthbearer.grant.type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            f"{prefix}.algorithm": self.algorithm.value,
+            f"{prefix}.private.key.file": str(self.key),
+            f"{prefix}.claim.iss": self.issuer,
+            f"{prefix}.claim.sub": self.subject,
+            f"{prefix}.claim.aud": self.audience,
+        }
+        if self.key_password is not None:
+            found[f"{prefix}.private.key.passphrase"] = self.key_password.get_secret_value()
+        return found
+
+
+class OAuth(Part):
+    """How tokens for OAUTHBEARER are had (OpenID Connect)."""
+
+    token_endpoint_url: HttpUrl = Field(
+        description="Where tokens are fetched; no user or password in it."
+    )
+    client_id: str | None = Field(default=None, description="Who asks, with a secret.")
+    client_secret: SecretStr | None = Field(default=None, description="Write it as ${NAME}.")
+    client_secret_file: FilePath | None = Field(
+        default=None, description="Or the file that holds it."
+    )
+    assertion: Assertion | None = Field(default=None, description="Or no secret: a signature.")
     scope: str | None = Field(default=None, description="Scope asked for.")
+    extensions: dict[str, str] = Field(
+        default_factory=dict, description="SASL extensions sent to the broker."
+    )
+    ca: FilePath | None = Field(
+        default=None,
+        description="Who may sign the token server's certificate, a PEM file; by "
+        "default whom the system trusts.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.token_endpoint_url.username or self.token_endpoint_url.password:
+            raise ValueError("no user or password in `token_endpoint_url`: write `client_id`")
+        ways = (self.client_secret, self.client_secret_file, self.assertion)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("write one of `client_secret`, `client_secret_file` and `assertion`")
+        if (self.client_id is None) != (self.assertion is not None):
+            raise ValueError("`client_id` and a secret come together; an `assertion` has `issuer`")
+        return self
+
+    def client_properties(self) -> Properties:
+        """librdkafka's properties, secrets included: never print them."""
+        prefix = "sasl.oauthbearer"
+        found: Properties = {
+            f"{prefix}.method": "oidc",
+            f"{prefix}.token.endpoint.url": str(self.token_endpoint_url),
+        }
+        if self.assertion is not None:
+            found |= self.assertion.client_properties()
+        elif self.client_id is not None:
+            found[f"{prefix}.client.id"] = self.client_id
+            found[f"{prefix}.client.secret"] = secret(self.client_secret, self.client_secret_file)
+        if self.scope is not None:
+            found[f"{prefix}.scope"] = self.scope
+        if self.extensions:
+            pairs = (f"{name}={value}" for name, value in self.extensions.items())
+            found[f"{prefix}.extensions"] = ",".join(pairs)
+        # Left alone, the client's wheel looks where Red Hat keeps them, and nowhere else.
+        found["https.ca.location"] = "probe" if self.ca is None else str(self.ca)
+        return found
 
 
 class Kerberos(Part):
@@ -58,6 +160,7 @@ class Sasl(Part):
     mechanism: Mechanism = Field(description="How we prove it.")
     username: str | None = Field(default=None, description="For PLAIN and SCRAM.")
     password: SecretStr | None = Field(default=None, description="Write it as ${NAME}.")
+    password_file: FilePath | None = Field(default=None, description="Or the file that holds it.")
     oauth: OAuth | None = Field(default=None, description="For OAUTHBEARER.")
     kerberos: Kerberos | None = Field(default=None, description="For GSSAPI.")
 
@@ -69,23 +172,20 @@ class Sasl(Part):
         elif self.mechanism is Mechanism.GSSAPI:
             if self.kerberos is None:
                 raise ValueError("GSSAPI needs `kerberos`")
-        elif self.username is None or self.password is None:
-            raise ValueError(f"{self.mechanism} needs `username` and `password`")
+        elif self.username is None or (self.password is None) == (self.password_file is None):
+            raise ValueError(
+                f"{self.mechanism} needs `username`, and `password` or `password_file`"
+            )
         return self
 
     def client_properties(self) -> Properties:
         """librdkafka's properties, secrets included: never print them."""
         found: Properties = {"sasl.mechanism": self.mechanism.value}
-        if self.username is not None and self.password is not None:
+        if self.username is not None:
             found["sasl.username"] = self.username
-            found["sasl.password"] = self.password.get_secret_value()
+            found["sasl.password"] = secret(self.password, self.password_file)
         if self.oauth is not None:
-            found["sasl.oauthbearer.method"] = "oidc"
-            found["sasl.oauthbearer.token.endpoint.url"] = self.oauth.token_endpoint_url
-            found["sasl.oauthbearer.client.id"] = self.oauth.client_id
-            found["sasl.oauthbearer.client.secret"] = self.oauth.client_secret.get_secret_value()
-            if self.oauth.scope is not None:
-                found["sasl.oauthbearer.scope"] = self.oauth.scope
+            found |= self.oauth.client_properties()
         if self.kerberos is not None:
             found["sasl.kerberos.service.name"] = self.kerberos.service_name
             if self.kerberos.keytab is not None:
@@ -142,6 +242,11 @@ class Security(Part):
         if self.tls is not None and not self.protocol.endswith("SSL"):
             raise ValueError(f"`tls` needs SSL or SASL_SSL; this is {self.protocol}")
         return self
+
+    @property
+    def tokens(self) -> bool:
+        """Is a token server asked first?"""
+        return self.sasl is not None and self.sasl.oauth is not None
 
     def client_properties(self) -> Properties:
         """librdkafka's properties, secrets included: never print them."""

@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
 from workers.topology.encryption import Encryption
 from workers.topology.names import InstanceName, Subject, TopicName
+from workers.topology.quality import Drift, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
@@ -249,6 +250,13 @@ class Worker(Part):
     latency: Latency | None = Field(default=None, description="How long a batch may take.")
     shadow: ShadowTopic | None = Field(
         default=None, description="A challenger beside the champion, compared and not published."
+    )
+    drift: Drift | None = Field(
+        default_factory=Drift,
+        description="Comparing features and scores with the model's reference; `null`: not.",
+    )
+    staleness: Staleness | None = Field(
+        default=None, description="A limit on the age of events, and what becomes of older ones."
     )
     group: TopicName = Field(default="", description="Consumer group; default: the name.")
     protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")

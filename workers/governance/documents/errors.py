@@ -14,10 +14,11 @@ EXITS: Mapping[ExitCode, str] = {
     ExitCode.TOPOLOGY: "topology.yaml; the text has line and field",
     ExitCode.CONTRACT: "a schema is missing, malformed, or does not fit",
     ExitCode.MODEL: "a bundle failed its checks, or its store does not answer",
-    ExitCode.BROKER: "no broker answered at the start",
+    ExitCode.BROKER: "no broker answered at the start, or there was no token to show it",
     ExitCode.HALTED: "going on would lose or double a record, or cannot work",
     ExitCode.FENCED: "another process runs under the same transactional id or instance",
-    ExitCode.DIFFERS: "`plan` found differences, `check` or `lint` found faults",
+    ExitCode.DIFFERS: "`plan` found differences, `check`, `lint` or `doctor` faults, `status` a "
+    "process that is not ready; a move of offsets waits for `--yes`",
 }
 KAFKA: Mapping[Meaning, str] = {
     Meaning.UNWELL: "Retry: nothing is committed; back off with jitter, new producer, rewind",

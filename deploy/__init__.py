@@ -1,0 +1,1 @@
+"""What it takes to deploy: image, compose, chart, overlays, dashboards, alerts."""

@@ -1,0 +1,100 @@
+"""Every query that is deployed, and every series that a worker may have."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import promql_parser as promql
+
+from tests.deploy.conftest import CHART, read_yaml
+from workers.telemetry.attributes import EVENT, WORKER
+from workers.telemetry.events import LOG_EVENTS
+from workers.telemetry.kinds import Attribute, Kind, Metric
+from workers.telemetry.names import METRICS
+
+SCRAPED = ("namespace", "instance", "job")
+"""Labels that Prometheus adds."""
+SAMPLE = {WORKER.label: "flights", "namespace": "prod", "instance": "10.0.0.1:8787", "job": "w"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query and where it is."""
+
+    where: str
+    expr: str
+
+
+def boards() -> dict[str, Any]:
+    """The dashboards as they are deployed."""
+    return {
+        file.stem: json.loads(file.read_text())
+        for file in sorted((CHART / "files" / "dashboards").glob("*.json"))
+    }
+
+
+def plain(expr: str) -> str:
+    """As Grafana sends it when everything is chosen."""
+    return re.sub(r"\$(namespace|worker|group|topic|block)\b", ".*", expr).replace(
+        "$__rate_interval", "5m"
+    )
+
+
+def panels() -> list[Asked]:
+    """The queries of all panels."""
+    return [
+        Asked(f"{name}: {panel['title']} {target['refId']}", plain(target["expr"]))
+        for name, board in boards().items()
+        for panel in board["panels"]
+        for target in panel.get("targets", [])
+    ]
+
+
+def rules() -> list[dict[str, Any]]:
+    """The alerts as they are deployed."""
+    return [
+        rule
+        for file in sorted((CHART / "files" / "alerts").glob("*.yaml"))
+        for group in read_yaml(file.read_text())[0]["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def selectors(node: Any) -> Iterator[promql.VectorSelector]:
+    """Every choice of series in a query."""
+    if isinstance(node, promql.VectorSelector):
+        yield node
+    for name in ("lhs", "rhs", "expr", "param", "vector_selector", "vs"):
+        child = getattr(node, name, None)
+        if child is not None and not isinstance(child, (str, float)):
+            yield from selectors(child)
+    for argument in getattr(node, "args", None) or ():
+        yield from selectors(argument)
+
+
+def names_of(metric: Metric) -> list[str]:
+    """What Prometheus has of it."""
+    if metric.kind is Kind.HISTOGRAM:
+        return [f"{metric.prometheus}{part}" for part in ("_bucket", "_sum", "_count")]
+    return [metric.prometheus]
+
+
+BY_NAME = {name: metric for metric in METRICS for name in names_of(metric)}
+
+
+def values_of(attribute: Attribute) -> tuple[str, ...]:
+    """Its closed list, where it has one."""
+    return tuple(LOG_EVENTS) if attribute is EVENT else attribute.values
+
+
+def series(metric: Metric) -> Iterator[dict[str, str]]:
+    """Labels of every series that it may have; one value for what has no closed list."""
+    lists = [values_of(attribute) or ("some",) for attribute in metric.attributes]
+    for chosen in itertools.product(*lists):
+        labels = zip((attribute.label for attribute in metric.attributes), chosen, strict=True)
+        yield {**SAMPLE, **dict(labels)}

@@ -1,0 +1,83 @@
+"""The lists are closed, and say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from workers.contracts.notes import ContractEvent
+from workers.models.following import ModelEvent
+from workers.models.shadow.counts import Fault, ShadowEvent, Skip
+from workers.stream.journal import Event
+from workers.stream.snapshot import PauseKind
+from workers.telemetry import attributes, names
+from workers.telemetry.events import LOG_EVENTS, TelemetryEvent
+from workers.telemetry.kinds import Attribute, Kind, Metric
+from workers.telemetry.names import METRICS
+from workers.topology import Backend, Degrade, OnStale
+
+SEMCONV_UNITS = {"s", "By", "1"}
+
+
+def test_every_log_event_is_in_the_list() -> None:
+    """And nothing else is."""
+    enums = (Event, ContractEvent, ModelEvent, ShadowEvent, TelemetryEvent)
+    known = {event.value for enum in enums for event in enum}
+
+    assert known == LOG_EVENTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("attribute", "values"),
+    [
+        (attributes.PAUSED, set(PauseKind)),
+        (attributes.GIVEN_UP, set(Degrade)),
+        (attributes.BACKEND, set(Backend)),
+        (attributes.STALE, set(OnStale)),
+        (attributes.WHY, {"", *Skip, *Fault}),
+    ],
+)
+def test_values_are_those_of_the_code(attribute: Attribute, values: set[str]) -> None:
+    """An attribute with a closed list has exactly the values that can come."""
+    assert set(attribute.values) == {str(value) for value in values}
+
+
+def test_names_are_of_the_form_and_each_its_own() -> None:
+    """Of OpenTelemetry's form, with a unit; none twice, at `/metrics` neither."""
+    form = re.compile(r"^(workers|messaging|process)(\.[a-z_]+)+$")
+
+    assert all(form.match(metric.name) for metric in METRICS)
+    assert all(m.unit in SEMCONV_UNITS or re.match(r"^\{\w+\}(/s)?$", m.unit) for m in METRICS)
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    assert len({metric.prometheus for metric in METRICS}) == len(METRICS)
+    assert all(metric.bounds for metric in METRICS if metric.kind is Kind.HISTOGRAM)
+    assert all(list(metric.bounds) == sorted(set(metric.bounds)) for metric in METRICS)
+
+
+def test_every_metric_is_counted_somewhere() -> None:
+    """A name that no code uses would be a promise to nobody."""
+    constants = [name for name, value in vars(names).items() if isinstance(value, Metric)]
+    files = [f for f in (ROOT / "workers").rglob("*.py") if f != Path(names.__file__)]
+    used = {word for file in files for word in re.findall(r"[A-Z_]{3,}", file.read_text())}
+
+    assert [name for name in constants if name not in used] == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        (names.RECORDS, "workers_records_total"),
+        (names.STAGE_DURATION, "workers_batch_stage_duration_seconds"),
+        (names.MISSING, "workers_drift_missing_ratio"),
+        (names.MEMORY, "process_memory_usage_bytes"),
+        (names.CPU_TIME, "process_cpu_time_seconds_total"),
+        (names.SCORE, "workers_score"),
+        (names.LAG_TREND, "workers_partition_lag_trend"),
+    ],
+)
+def test_prometheus_names_follow_the_rules(metric: Metric, name: str) -> None:
+    """Dots, units, `_total` and `_ratio` as OpenTelemetry's exporters write them."""
+    assert metric.prometheus == name

@@ -1,0 +1,1 @@
+"""How a worker is, for those who ask over HTTP: probes, status words, a server."""
