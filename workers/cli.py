@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers import __version__
-from workers.commands import contracts, dlq, models, offsets, operate
+from workers.commands import contracts, dlq, models, offsets, operate, sidecar
 from workers.commands.doctor import doctor
 from workers.commands.drill import drill
 from workers.commands.plan import apply_plan, show_plan
@@ -41,6 +41,7 @@ app = typer.Typer(
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(sidecar.app, name="sidecar")
 app.add_typer(offsets.app, name="offsets")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
 app.command(epilog="Example: workers doctor flight-delays --output json")(doctor)
