@@ -26,6 +26,8 @@ from workers import __version__
 from workers.commands import contracts, dlq, models, offsets, operate, sidecar
 from workers.commands.doctor import doctor
 from workers.commands.drill import drill
+from workers.commands.gateway import app as gateway_app
+from workers.commands.gateway import serve
 from workers.commands.plan import apply_plan, show_plan
 from workers.commands.score import score
 from workers.errors import Halt
@@ -42,6 +44,8 @@ app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(sidecar.app, name="sidecar")
+app.add_typer(gateway_app, name="gateway")
+app.command(epilog="Example: workers serve --topology topology.yaml")(serve)
 app.add_typer(offsets.app, name="offsets")
 app.command(epilog="Example: workers score history.parquet --output scored.avro")(score)
 app.command(epilog="Example: workers doctor flight-delays --output json")(doctor)

@@ -411,10 +411,10 @@ def build_loop(  # noqa: PLR0913  what is not given is what a worker runs with
     note = slot_noted(journal)
     store = open_kept(topology.models, lambda why: note(ModelEvent.NOT_KEPT, {"why": why}))
     followers = [
-        _follower(store, worker, ref, resolver, serving.model, journal)
+        follower_of(store, worker, ref, resolver, serving.model, journal)
         for ref, serving in zip(models_of(worker).values(), enricher.servings, strict=True)
     ]
-    shadow = _shadow(
+    shadow = shadowing_of(
         worker=worker,
         store=store,
         resolver=resolver,
@@ -633,7 +633,7 @@ def _seal(worker: Worker) -> Callable[[bytes, str], tuple[bytes, Header]] | None
         raise ClientHalt(f"dead_letter.encryption: {unwell}") from unwell
 
 
-def _shadow(  # noqa: PLR0913  every part is given, by keyword
+def shadowing_of(  # noqa: PLR0913  every part is given, by keyword
     *,
     worker: Worker,
     store: Store,
@@ -670,7 +670,7 @@ def _shadow(  # noqa: PLR0913  every part is given, by keyword
     return Shadowing(worker.name, shadow)
 
 
-def _follower(
+def follower_of(
     store: Store, worker: Worker, ref: ModelRef, resolver: Resolver, began: Model, journal: Journal
 ) -> Follower:
     return Follower(

@@ -16,7 +16,8 @@ from workers.operate.seen import Seen, SeenGroup, SeenTopic
 from workers.operate.steps import Doer, Kind, Step, as_data, differs
 from workers.operate.subjects import SeenVersion, subjects_of
 from workers.operate.topics import made
-from workers.topology import TopicSettings, Topology
+from workers.topology import Gateway, TopicSettings, Topology, WorkerGateway
+from workers.topology.gateway import IdempotencyTopic
 from workers.topology.shadow import ShadowTopic
 
 GOOD = {
@@ -477,3 +478,20 @@ def test_a_retention_of_subject_yaml_that_is_none_names_the_file(
 
     with pytest.raises(ContractError, match=r"subject.yaml: retention: not a retention"):
         wants(topology, wrong)
+
+
+def test_the_keys_of_a_gateway_are_a_topic(topology: Topology, files: ContractDirectory) -> None:
+    """Kept by age alone, and as long as a key is remembered."""
+    kept = IdempotencyTopic.model_validate({"topic": "keys", "window": "1h", "claim": "1m"})
+    served = changed(topology, gateway=WorkerGateway()).model_copy(
+        update={"gateway": Gateway(idempotency=kept)}
+    )
+
+    (step,) = steps(served, files, cluster())
+
+    assert step.kind is Kind.CREATE_TOPIC
+    assert step.target == "topic keys"
+    assert step.topic is not None
+    assert step.topic.settings["cleanup.policy"] == "delete"
+    assert step.topic.settings["retention.ms"] == str(61 * 60_000)
+    assert step.topic.partitions == 6

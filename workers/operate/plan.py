@@ -11,7 +11,7 @@ from workers.operate.seen import Seen
 from workers.operate.steps import Kind, Step, note, warning
 from workers.operate.subjects import SubjectsSeen, subject_steps
 from workers.operate.topics import topic_steps
-from workers.operate.wanted import WantedTopic, merged, retentions, wanted_topics
+from workers.operate.wanted import WantedTopic, keys_topic, merged, retentions, wanted_topics
 from workers.topology import Topology, Worker
 
 _PLACE = {Kind.FAULT: 0, Kind.WARNING: 2, Kind.NOTE: 3}
@@ -33,7 +33,12 @@ class Wanted:
     @property
     def written(self) -> tuple[WantedTopic, ...]:
         """The topics that the planned workers write to."""
-        names = {topic.name for worker in self.workers for topic in wanted_topics(worker, {})}
+        gateway = self.topology.gateway
+        names = {
+            topic.name
+            for worker in self.workers
+            for topic in (*wanted_topics(worker, {}), *keys_topic(gateway, worker))
+        }
         return tuple(topic for name, topic in self.topics.items() if name in names)
 
     @property
@@ -53,7 +58,11 @@ def wanted(
         TopologyError: two workers state different things of one topic.
     """
     kept = retentions(contracts)
-    topics = merged(t for worker in topology.workers.values() for t in wanted_topics(worker, kept))
+    topics = merged(
+        topic
+        for worker in topology.workers.values()
+        for topic in (*wanted_topics(worker, kept), *keys_topic(topology.gateway, worker))
+    )
     return Wanted(topology, tuple(workers), {topic.name: topic for topic in topics}, contracts)
 
 

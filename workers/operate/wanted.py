@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from workers.contracts.directory import ContractDirectory
 from workers.errors import ContractError, TopologyError
 from workers.operate.steps import TopicSpec
-from workers.topology import Partitioning, TopicSettings, Worker, retention_settings
+from workers.topology import Gateway, Partitioning, TopicSettings, Worker, retention_settings
 
 KAFKA_MAX_MESSAGE = 1_048_588
 """Kafka's default of `message.max.bytes`: 1 MiB and the overhead of a batch."""
@@ -109,6 +109,30 @@ def wanted_topics(worker: Worker, kept: Mapping[str, str]) -> tuple[WantedTopic,
         found.append(topic("ledger", letters.ledger.topic, letters.ledger.settings, 0))
     found.append(topic("dead letter", letters.topic, letters.settings, letters.max_message_bytes))
     return tuple(found)
+
+
+def keys_topic(gateway: Gateway | None, worker: Worker) -> tuple[WantedTopic, ...]:
+    """Where the gateway that serves this worker keeps keys of requests, if it does."""
+    if gateway is None or gateway.idempotency is None or worker.gateway is None:
+        return ()
+    wanted = gateway.idempotency
+    kept = str(int((wanted.window + wanted.claim) * 1000))
+    why = "a key is remembered for gateway.idempotency.window, claims and answers of it both"
+    settings = {setting.name: setting for setting in _stated(wanted.settings, None)}
+    settings.setdefault("cleanup.policy", Setting(name="cleanup.policy", value="delete", why=why))
+    settings.setdefault("retention.ms", Setting(name="retention.ms", value=kept, why=why))
+    return (
+        WantedTopic(
+            name=wanted.topic,
+            role="keys of requests",
+            worker=worker.name,
+            reads=worker.input.topic,
+            partitions=wanted.settings.partitions,
+            replication_factor=wanted.settings.replication_factor,
+            same=False,
+            settings=(*settings.values(), _message_bytes("request keys", BATCH_SIZE)),
+        ),
+    )
 
 
 def _stated(settings: TopicSettings, kept: str | None) -> list[Setting]:

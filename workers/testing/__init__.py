@@ -7,6 +7,7 @@
 from workers.testing.driver import Driver, isolated
 from workers.testing.embedded import EmbeddedBroker
 from workers.testing.features import FeatureTable, build_features
+from workers.testing.gateway import GatewayDriver
 from workers.testing.kafka import RealKafka, real_kafka
 from workers.testing.mlflow import RealMlflow
 from workers.testing.records import OutRecord, Reader, Sender, Sent, produce
@@ -16,6 +17,7 @@ __all__ = [
     "Driver",
     "EmbeddedBroker",
     "FeatureTable",
+    "GatewayDriver",
     "LocalRegistry",
     "OutRecord",
     "Reader",

@@ -11,6 +11,7 @@ from workers.topology.deciding import (
 )
 from workers.topology.describe import describe
 from workers.topology.encryption import Encryption
+from workers.topology.gateway import Gateway, WorkerGateway
 from workers.topology.health import Health
 from workers.topology.load import environment, load, load_as, user_cache, user_folder
 from workers.topology.model import Broker, Topology, json_schema
@@ -43,6 +44,7 @@ __all__ = [
     "Drift",
     "Encryption",
     "FirstStart",
+    "Gateway",
     "HeaderPolicy",
     "Health",
     "Latency",
@@ -70,6 +72,7 @@ __all__ = [
     "Unframed",
     "WholeBlock",
     "Worker",
+    "WorkerGateway",
     "describe",
     "environment",
     "json_schema",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from workers.topology.beside import disturbances
 from workers.topology.contracts import ContractsPlace
+from workers.topology.gateway import Gateway
 from workers.topology.health import Health
 from workers.topology.models import ModelsPlace
 from workers.topology.retries import with_tiers
@@ -59,6 +60,7 @@ class Topology(Part):
         default_factory=Telemetry,
         description="Where metrics and traces are sent; `/metrics` has them in any case.",
     )
+    gateway: Gateway | None = Field(default=None, description="Decisions by HTTP.")
     health: Health | None = Field(
         default_factory=Health, description="Where processes say how they are; `null`: nowhere."
     )
@@ -92,6 +94,7 @@ class Topology(Part):
             *_loops(self.workers),
             *disturbances(self.workers),
         ]
+        faults += _gateway_faults(self.gateway, self.workers)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -142,6 +145,36 @@ def _loops(workers: dict[str, Worker]) -> list[str]:
     return faults
 
 
+def _gateway_faults(gateway: Gateway | None, workers: dict[str, Worker]) -> list[str]:
+    served = [name for name, worker in workers.items() if worker.gateway is not None]
+    if gateway is None:
+        return [f"workers.{name}.gateway: there is no `gateway`" for name in served]
+    faults = [
+        f"gateway.callers.{name}: there is no worker {asked} with a `gateway` part"
+        for name, caller in gateway.callers.items()
+        for asked in caller.workers
+        if asked != "*" and asked not in served
+    ]
+    if gateway.idempotency is not None:
+        longest = max((w.gateway.longest for w in workers.values() if w.gateway), default=0.0)
+        if gateway.idempotency.claim <= longest + gateway.log.timeout:
+            faults.append(
+                "gateway.idempotency.claim: a request may take longer than this "
+                "(workers.<name>.gateway.longest and gateway.log.timeout): another would begin it "
+                "anew"
+            )
+        kept = gateway.idempotency.topic
+        taken = {
+            topic.topic
+            for w in workers.values()
+            for topic in (w.input, w.output, w.dead_letter, w.decisions, w.shadow)
+            if topic is not None
+        }
+        if kept in taken:
+            faults.append(f"gateway.idempotency.topic: {kept} is a worker's; give it its own")
+    return faults
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of topology.yaml, for editors."""
     schema = Topology.model_json_schema()
@@ -157,9 +190,16 @@ def relative_to(data: Any, folder: Path) -> Any:
     if not isinstance(data, dict):
         return data
     moved = dict(data)
-    for key, paths in (("contracts", ("directory",)), ("models", ("directory", "cache"))):
+    for key, paths in (
+        ("contracts", ("directory",)),
+        ("models", ("directory", "cache")),
+        ("gateway", ("socket", "audit")),
+    ):
         place = moved.get(key)
         if isinstance(place, dict):
             named = {path: place[path] for path in paths if isinstance(place.get(path), str)}
             moved[key] = {**place, **{path: str(folder / text) for path, text in named.items()}}
+    log = moved["gateway"].get("log") if isinstance(moved.get("gateway"), dict) else None
+    if isinstance(log, dict) and isinstance(log.get("spill"), str):
+        moved["gateway"]["log"] = {**log, "spill": str(folder / log["spill"])}
     return moved

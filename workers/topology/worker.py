@@ -11,6 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from workers.topology.deciding import Block, BlockName, Latency, ModelRef, OnModelFailure, RuleSet
 from workers.topology.encryption import Encryption
+from workers.topology.gateway import WorkerGateway
 from workers.topology.names import InstanceName, Subject, TopicName
 from workers.topology.quality import Drift, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
@@ -258,6 +259,9 @@ class Worker(Part):
     staleness: Staleness | None = Field(
         default=None, description="A limit on the age of events, and what becomes of older ones."
     )
+    gateway: WorkerGateway | None = Field(
+        default=None, description="Serve this worker by HTTP as well: `workers serve`."
+    )
     group: TopicName = Field(default="", description="Consumer group; default: the name.")
     protocol: Protocol = Field(default=Protocol.CLASSIC, description="Group protocol.")
     delivery: Delivery = Field(default=Delivery.EXACTLY_ONCE, description="The guarantee.")
@@ -375,6 +379,8 @@ class Worker(Part):
     def _deciding(self) -> Self:
         if BLOCK in self.blocks:
             raise ValueError(f"blocks: {BLOCK} is the block of `model`; give this one another name")
+        if self.gateway is not None and self.decisions is None:
+            raise ValueError("gateway: every decision is logged; say where, in `decisions`")
         if self.latency is not None and self.batch.linger > self.latency.wait:
             raise ValueError("batch.linger is longer than latency.wait: each batch would break it")
         return self

@@ -32,7 +32,14 @@ INNER: Mapping[str, str] = {
     "workers.contracts.strict.Malformed": "Reject `malformed`; or Halt where a contract's own "
     "example is read",
     "workers.contracts.resolution.Unresolvable": "Reject `unresolvable`",
+    "workers.contracts.jsonform.Misfit": "the gateway's problem `invalid-event`",
+    "workers.contracts.jsonform._Fault": "one of a Misfit's faults",
     "workers.deadletters.transforms.NotRepaired": "the replay says so and goes on",
+    "workers.gateway.decisionlog.LogDown": "the gateway's problem `decision-log-unavailable`",
+    "workers.gateway.events._Twice": "the gateway's problem `not-json`",
+    "workers.gateway.http.Gone": "no failure: the client left",
+    "workers.gateway.problems.Problem": "what a request is answered: docs/gateway.md",
+    "workers.gateway.spill.SpillFull": "the gateway's problem `decision-log-unavailable`",
     "workers.models.shadow.frames.BadFrame": "the challenger's process is ended; counted, and "
     "started again; the stream does not notice",
     "workers.models.shadow.process.ChildFailed": "as above",

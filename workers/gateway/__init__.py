@@ -1,0 +1,1 @@
+"""HTTP around the path: the same decisions, asked for in a request."""
