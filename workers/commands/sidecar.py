@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from workers.commands.gateway import NEEDS
 from workers.commands.operate import DEFAULT_TOPOLOGY, Output, OutputOption, TopologyFile
 from workers.errors import ExitCode, TopologyError
 from workers.topology import Mode, Topology, Worker, load
@@ -94,6 +95,20 @@ def remove(
     found = [take_away(loaded, picked)]
     _print(picked, found, (), output)
     raise typer.Exit(_code(found, strict=False))
+
+
+@app.command(epilog="Example: workers sidecar proxy --topology topology.yaml")
+def proxy(*, topology: TopologyFile = DEFAULT_TOPOLOGY) -> None:
+    """Forward requests to a system, with the decision in their headers, until SIGTERM.
+
+    The system's answer never waits longer than `proxy.budget` for a decision. Prints where it
+    listens; logs go to standard error.
+    """
+    try:
+        from workers.proxying import serve_proxy
+    except ImportError as error:
+        raise TopologyError(f"{NEEDS}: {error}") from error
+    serve_proxy(topology)
 
 
 def _sidecar(file: Path, name: str) -> tuple[Topology, Worker]:

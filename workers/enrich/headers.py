@@ -59,7 +59,7 @@ def _values(column: Any) -> list[Any]:
 def _headers(name: str, column: list[Any], *, stamps: bool) -> list[Header]:
     """One header a row; what many rows share is made once."""
     if stamps:
-        column = [_time(int(value)) for value in column]
+        column = [rfc3339(int(value)) for value in column]
     known: dict[Any, Header] = {}
     return [known.get(value) or known.setdefault(value, (name, _text(value))) for value in column]
 
@@ -73,7 +73,7 @@ def _text(value: str | float | bool | None) -> bytes:  # noqa: FBT001  a value, 
     return (repr(value) if isinstance(value, float) else str(value)).encode()
 
 
-def _time(milliseconds: int) -> str:
+def rfc3339(milliseconds: int) -> str:
     """RFC 3339, UTC, to the millisecond."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,6 +12,7 @@ from workers.topology.contracts import ContractsPlace
 from workers.topology.gateway import Gateway
 from workers.topology.health import Health
 from workers.topology.models import ModelsPlace
+from workers.topology.proxy import Proxy
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
@@ -66,6 +67,9 @@ class Topology(Part):
     )
     transforms: dict[TransformName, Transform] = Field(
         default_factory=dict, description="Repairs for `workers dlq replay --transform`, by name."
+    )
+    proxy: Proxy | None = Field(
+        default=None, description="The transparent proxy, `workers sidecar proxy`."
     )
     workers: Annotated[dict[WorkerName, Worker], Field(min_length=1)] = Field(
         description="Workers by name."
