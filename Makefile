@@ -8,7 +8,7 @@ UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
 
-.PHONY: demo demo-smoke demo-loop demo-kafka test check bench scaling chaos fuzz sbom licences audit clean setup
+.PHONY: demo patterns demo-smoke demo-loop demo-kafka test check bench scaling chaos fuzz sbom licences audit clean setup
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ demo-loop: $(STAMP)
 
 demo-kafka: $(STAMP)
 	@$(VENV)/bin/workers demo --broker kafka
+
+# Worker, sidecar, gateway and proxy with one model, on an embedded broker.
+patterns: $(STAMP)
+	@$(VENV)/bin/python -m examples.patterns
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n $(or $(JOBS),2) --dist loadgroup --cov --cov-report=term:skip-covered

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workers import __version__
-from workers.commands import contracts, dlq, feedback, models, offsets, operate
+from workers.commands import contracts, dlq, feedback, models, offsets, operate, sidecar
 from workers.commands.doctor import doctor
 from workers.commands.drill import drill
 from workers.commands.gateway import app as gateway_app
@@ -44,6 +44,7 @@ app.add_typer(contracts.app, name="contracts")
 app.add_typer(models.app, name="models")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(sidecar.app, name="sidecar")
 app.add_typer(gateway_app, name="gateway")
 app.command(epilog="Example: workers serve --topology topology.yaml")(serve)
 app.add_typer(offsets.app, name="offsets")

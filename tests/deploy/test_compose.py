@@ -14,6 +14,7 @@ import pytest
 from examples.flights.produce import flights, produce
 from tests.conftest import ROOT
 from tests.deploy.conftest import DEPLOY, Tools, read_yaml
+from workers.gateway.callers import hashed
 from workers.testing import EmbeddedBroker, Reader
 from workers.topology import load
 
@@ -38,8 +39,11 @@ def test_every_part_is_there(services: Mapping[str, Any]) -> None:
 
     assert profiles == {
         "kafka": [],
-        "input": ["worker", "demo"],
-        "topics": ["worker", "demo"],
+        "input": ["worker", "demo", "gateway", "sidecar"],
+        "topics": ["worker", "demo", "gateway", "sidecar"],
+        "gateway": ["gateway", "sidecar"],
+        "proxy": ["sidecar"],
+        "system": ["sidecar"],
         "worker": ["worker", "demo"],
         "producer": ["demo"],
         "subscriber": ["demo"],
@@ -68,7 +72,9 @@ def test_what_is_ours_runs_as_it_would_in_production(services: Mapping[str, Any]
     """Read-only, without rights, with time to drain."""
     ours = {n: s for n, s in services.items() if s["image"] == "enrichment-workers:local"}
 
-    assert set(ours) == {"topics", "worker", "producer", "subscriber"}
+    assert set(ours) == {
+        "topics", "worker", "gateway", "proxy", "system", "producer", "subscriber",
+    }  # fmt: skip
     for service in ours.values():
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
@@ -102,6 +108,25 @@ def test_its_topology_is_one_that_a_worker_takes(
         assert set(pipeline["exporters"]) <= set(collector["exporters"])
 
 
+def test_the_gateway_s_topology_is_one_that_it_takes(
+    services: Mapping[str, Any], tmp_path: Path
+) -> None:
+    """With one caller, whose key the proxy has; each asks the other where it listens."""
+    for volume in services["gateway"]["volumes"]:
+        place = tmp_path / Path(volume["target"]).relative_to("/etc/workers")
+        place.symlink_to(volume["source"])
+
+    loaded = load(tmp_path / "topology.yaml", {})
+
+    assert loaded.gateway is not None
+    assert loaded.proxy is not None
+    assert loaded.proxy.key is not None
+    (caller,) = loaded.gateway.callers.values()
+    assert caller.keys == (hashed(loaded.proxy.key.get_secret_value()),)
+    assert loaded.proxy.gateway == f"http://gateway:{loaded.gateway.port}"
+    assert loaded.proxy.upstream == "http://system:" + services["system"]["command"][1]
+
+
 def test_grafana_finds_what_it_is_given(services: Mapping[str, Any]) -> None:
     """The dashboards' folder is the one that is mounted; the source is Prometheus."""
     provisioning = COMPOSE / "grafana" / "provisioning"
@@ -124,7 +149,7 @@ def test_prometheus_takes_its_configuration(
 
 def test_commands_are_ones_that_there_are(services: Mapping[str, Any]) -> None:
     """Each module of an entrypoint is in the checkout; ours have the worker of the topology."""
-    for name in ("producer", "subscriber"):
+    for name in ("producer", "subscriber", "system"):
         assert importlib.util.find_spec(services[name]["entrypoint"][-1]) is not None
     topology = read_yaml((COMPOSE / "topology.yaml").read_text())[0]
     for name in ("topics", "worker"):

@@ -130,6 +130,20 @@ def test_at_least_once_says_how_to_drop_duplicates(checkout: Path) -> None:
     assert "isolation.level" not in enriched + dead
 
 
+def test_a_page_says_where_decisions_are_that_are_in_headers(checkout: Path) -> None:
+    """Behind the record's own."""
+    edit(checkout, "output: {topic: flights.enriched}", "output: {topic: f, shape: headers}")
+    about = checkout / "schemas" / "f"
+    about.mkdir()
+    (about / "subject.yaml").write_text(
+        "topic: f\nrole: output\nowner: a@example.org\ndescription: Departures as they came.\n"
+    )
+
+    text = page(checkout, "f")
+
+    assert "unchanged and in their order, then the decision's: `enrichment.<field>`" in text
+
+
 def test_dropped_headers_and_tombstones_are_not_promised(checkout: Path) -> None:
     """What the worker is told to do is what the page says."""
     before = page(checkout, "flights.enriched")

@@ -136,7 +136,7 @@ class Outcomes:
     far: who can ask for it, should.
     `decoded` is None where no model was asked. `opinions` has one a block, or more where parts
     were decided apart; `ages` are the seconds of events, where they have a limit. `explained`: the
-    reasons of all blocks.
+    reasons of all blocks. `added` has the headers that an enriched row gets behind its own.
     """
 
     batch: Batch
@@ -150,6 +150,7 @@ class Outcomes:
     opinions: tuple[Opinion, ...] = ()
     ages: npt.NDArray[np.float64] | None = None
     explained: Explained = NOTHING
+    added: dict[int, list[Header]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counted = len(self.enriched) + len(self.rejected) + len(self.dropped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from workers.contracts.catalogue import Catalogue, Registered
-from workers.contracts.decision import DecisionFrame, decision_frame
+from workers.contracts.decision import DecisionFrame, decision_frame, decision_schema
 from workers.contracts.derive import block_versions, is_derived
 from workers.contracts.framing import SchemaKey, frame
 from workers.contracts.resolution import Resolver, Unresolvable, VersionReader
@@ -16,6 +16,7 @@ from workers.enrich.staleness import check_staleness
 from workers.enrich.versions import Version
 from workers.errors import Code, ContractError, ModelError, Reject
 from workers.models.model import Model
+from workers.topology import Shape, WholeBlock
 
 
 class Binding:
@@ -43,13 +44,18 @@ class Binding:
             raise ContractError(f"no contract named {policy.input_subject}")
         self.built = seats[0].serving.model.manifest.contract.version
         needs = _needs(policy, inputs, seats)
-        self.block, outputs = _outputs(policy, contracts, inputs)
+        self.block, outputs = (
+            _unchanged(policy, contracts, inputs)
+            if policy.shape is Shape.HEADERS
+            else _outputs(policy, contracts, inputs)
+        )
         required = {seat.serving.model.manifest.contract.version for seat in seats}
         self._bind(inputs, outputs, needs, required)
         self.prefixes = {
             frame(key): version for key, version in self.versions.items() if isinstance(key, int)
         }
         self.decisions = _decision_frame(policy, contracts, self.block)
+        self.block_prefix = _block_prefix(policy, contracts, self.block)
 
     def _bind(
         self,
@@ -72,7 +78,9 @@ class Binding:
                 self.refused |= dict.fromkeys(source.keys, reject)
                 continue
             output, reader = outputs[target], readers[self.built]
-            version = Version(source, output, reader, output.frame, rewriter, readers)
+            # Values that pass unchanged keep their own framing, which may be a header's.
+            prefix = b"" if output is source else output.frame
+            version = Version(source, output, reader, prefix, rewriter, readers)
             self.versions |= dict.fromkeys(source.keys, version)
         if not self.versions:
             raise ContractError("; ".join(sorted({str(why) for why in self.refused.values()})))
@@ -174,6 +182,19 @@ def _outputs(
     return best
 
 
+def _unchanged(
+    policy: Policy, contracts: Catalogue, inputs: Mapping[int, Registered]
+) -> tuple[Schema, dict[int, Registered]]:
+    """Every version stays what it is; the newest block that the decisions' contract has."""
+    found = policy.decisions_subject
+    known = () if found is None else contracts.versions(found).values()
+    roots = [version.schema.root for version in known]
+    newest, *_ = blocks = block_versions()
+    # Where none fits, the decisions' contract is refused as it is for every worker.
+    block = next((b for b in blocks if b.root in roots or decision_schema(b).root in roots), newest)
+    return block, dict(inputs)
+
+
 def _named(blocks: Sequence[str]) -> str:
     return f"the block{'s' if len(blocks) > 1 else ''} {', '.join(blocks)}"
 
@@ -202,3 +223,18 @@ def _decision_frame(policy: Policy, contracts: Catalogue, block: Schema) -> Deci
             "makes one"
         )
     return found
+
+
+def _block_prefix(policy: Policy, contracts: Catalogue, block: Schema) -> bytes | None:
+    """What frames a block alone, where headers are to hold one as Avro."""
+    if policy.shape is not Shape.HEADERS or policy.whole is not WholeBlock.AVRO:
+        return None
+    subject = policy.decisions_subject or ""
+    known = [each for each in contracts.versions(subject).values() if each.id is not None]
+    for version in reversed(known):
+        if version.schema.root == block.root:
+            return version.frame
+    raise ContractError(
+        f"output.block is avro, and {subject} has no version with an id that is the enrichment "
+        "block alone, so nothing could frame it; write json"
+    )

@@ -35,6 +35,7 @@ def merged(whole: Outcomes, part: Outcomes, rows: Sequence[int]) -> Outcomes:
         decisions=both(whole.decisions, part.decisions),
         decided=both(whole.decided, part.decided),
         unknown={key: found for key, found in unknown.items() if found},
+        added=both(whole.added, part.added),
         explained=whole.explained + part.explained,
         opinions=whole.opinions + moved(part.opinions, rows),
     )

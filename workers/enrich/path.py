@@ -15,16 +15,18 @@ from workers.contracts.resolution import Resolver
 from workers.enrich.batch import NOTHING, Batch, DecodedRows, Opinion, Outcomes, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.decisions import DecisionLog
+from workers.enrich.headers import BlockHeaders
 from workers.enrich.policy import FULL, Effort, Policy
 from workers.enrich.reading import Rows, joined
 from workers.enrich.seat import CHAMPION, Given, OpinionState, Seat
 from workers.enrich.sorting import Group, Ledger, Sorter
 from workers.enrich.staleness import Old, ages, rejection, stale
+from workers.enrich.versions import Version
 from workers.errors import Halt, Reject
 from workers.models.model import Model, model_rejection
 from workers.models.serving import Serving
 from workers.telemetry.steps import Lap, Step, untimed
-from workers.topology import OnModelFailure, OnStale, RuleSet
+from workers.topology import OnModelFailure, OnStale, RuleSet, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,14 @@ class Enricher:
             rules = self.policy.rules.get(name, RuleSet())
             exploration = None if seats else self.policy.exploration
             seats.append(Seat(name, serving, rules, others, exploration))
-        binding = Binding(self.policy, contracts, seats)
+        policy = self.policy
+        binding = Binding(policy, contracts, seats)
         self._seats, self.binding = seats, binding
-        self._sorter = Sorter(self.policy, binding)
+        self._sorter = Sorter(policy, binding)
         self._block = BlockEncoder(binding.block)
+        self._headers = None if policy.shape is Shape.DERIVED else BlockHeaders(policy, binding)
         frame = binding.decisions
-        self._log = None if frame is None else DecisionLog(self.policy, frame, contracts)
+        self._log = None if frame is None else DecisionLog(policy, frame, contracts)
 
     def enrich(self, batch: Batch, effort: Effort = FULL) -> Outcomes:
         """Account for every row of the batch.
@@ -126,6 +130,7 @@ class Enricher:
             tuple(ledger.opinions),
             ledger.ages,
             ledger.explained,
+            ledger.added,
         )
 
     def _decode(self, group: Group, ledger: Ledger) -> Rows:
@@ -152,16 +157,16 @@ class Enricher:
             numbers = [numbers[place] for place in keep]
             versions = [versions[place] for place in keep]
             datums = [datums[place] for place in keep]
-        blocks = [
-            self._encode(batch, seat, opinions[seat.name], numbers, keep) for seat in self._seats
+        columns = [
+            self._columns(batch, seat, opinions[seat.name], numbers, keep) for seat in self._seats
         ]
-        first = blocks[0]
-        whole = first if len(blocks) == 1 else [b"".join(b) for b in zip(*blocks, strict=True)]
-        spliced = [
-            version.prefix + datum + block
-            for version, datum, block in zip(versions, datums, whole, strict=True)
-        ]
-        ledger.enriched.update(zip(numbers, spliced, strict=True))
+        blocks = [self._block.encode(each, len(numbers)) for each in columns]
+        if self._headers is None:
+            ledger.enriched.update(zip(numbers, _spliced(versions, datums, blocks), strict=True))
+        else:
+            ledger.enriched.update((number, batch.values[number]) for number in numbers)
+            added = self._headers.of(columns, blocks)
+            ledger.added.update(zip(numbers, added, strict=True))
         if self._log is not None:
             self._record(self._log, batch, rows, opinions, _Kept(numbers, keep, blocks), ledger)
         opinion = opinions[self.policy.blocks[0]]
@@ -246,14 +251,15 @@ class Enricher:
         ledger.rejected.update((rows.rows[place], why) for place, why in refused.items())
         return [place for place in range(len(rows.rows)) if place not in refused]
 
-    def _encode(
+    def _columns(
         self,
         batch: Batch,
         seat: Seat,
         opinion: OpinionState,
         numbers: list[int],
         keep: list[int],
-    ) -> list[bytes]:
+    ) -> dict[str, Any]:
+        """A seat's block of these rows, by field."""
         count = len(numbers)
         stem = f"{self.policy.worker}:{batch.topic}:"
         # The first block's id is the event's; another's says which of the event's it is.
@@ -266,7 +272,7 @@ class Enricher:
         reasons, manifest = opinion.reasons, seat.serving.model.manifest
         # What is the same for all rows, as nearly everything is, is never a column of objects.
         alike = opinion.challenged is None
-        columns: dict[str, Any] = {
+        return {
             "decision_id": [f"{each}{tail}" for each in ids] if tail else ids,
             "model": pa.repeat(manifest.name, count),
             "model_version": (
@@ -285,7 +291,18 @@ class Enricher:
             "arm": pa.repeat(CHAMPION, count) if alike else opinion.arms[kept],
             "rule": opinion.rules[kept] if seat.rules else None,
         }
-        return self._block.encode(columns, count)
+
+
+def _spliced(
+    versions: list[Version], datums: list[bytes], blocks: list[list[bytes]]
+) -> list[bytes]:
+    """Enriched events: frame, datum, the blocks of every seat."""
+    first = blocks[0]
+    whole = first if len(blocks) == 1 else [b"".join(b) for b in zip(*blocks, strict=True)]
+    return [
+        version.prefix + datum + block
+        for version, datum, block in zip(versions, datums, whole, strict=True)
+    ]
 
 
 def _told(seat: Seat, opinion: OpinionState, numbers: list[int], keep: list[int]) -> Opinion:

@@ -10,9 +10,11 @@ from workers.topology import (
     Exploration,
     OnModelFailure,
     RuleSet,
+    Shape,
     Staleness,
     Tombstones,
     Unframed,
+    WholeBlock,
 )
 
 
@@ -35,6 +37,7 @@ class Policy:
 
     `blocks` names the enrichment blocks, one a model, in the order of the output's fields; `rules`
     has those of a block by its name; `shadow`: somebody wants to score the same rows again;
+    `shape`: where the blocks go, `whole`: how a header holds one;
     `staleness`: events have an age, because they come as a stream does. `aliases` has the alias of
     a block's model, where it is no fixed version; `exploration` is the first block's.
     """
@@ -49,6 +52,8 @@ class Policy:
     aliases: Mapping[str, str] = field(default_factory=dict)
     exploration: Exploration | None = None
     shadow: bool = False
+    shape: Shape = Shape.DERIVED
+    whole: WholeBlock = WholeBlock.JSON
     tombstones: Tombstones = Tombstones.FORWARD
     unframed: Unframed = Unframed.DEAD_LETTER
     on_model_failure: OnModelFailure = OnModelFailure.FALLBACK

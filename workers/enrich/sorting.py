@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workers.contracts.framing import PREFIX, SchemaKey, locate
+from workers.contracts.framing import PREFIX, Header, SchemaKey, locate
 from workers.enrich.batch import NOTHING, Batch, Explained, Opinion, Rejection
 from workers.enrich.binding import Binding
 from workers.enrich.policy import Policy
@@ -30,6 +30,7 @@ class Ledger:
     opinions: list[Opinion] = field(default_factory=list)
     ages: npt.NDArray[np.float64] | None = None
     explained: Explained = NOTHING
+    added: dict[int, list[Header]] = field(default_factory=dict)
 
     def reject(self, row: int, reject: Reject, stage: str, schema_id: int | None = None) -> None:
         """The row goes to the dead-letter topic."""

@@ -31,5 +31,7 @@ class Version:
 
     def __str__(self) -> str:
         """How it is decoded and what it becomes, for people."""
+        if self.output is self.source:
+            return f"decoded by {self.reader.route.value}, passed on with its block in headers"
         rewritten = " rewritten and" if self.rewriter else ""
         return f"decoded by {self.reader.route.value},{rewritten} enriched as {self.output}"

@@ -14,6 +14,7 @@ from workers.enrich.path import Enricher
 from workers.enrich.versions import Version
 from workers.errors import ContractError
 from workers.stream.outgoing import held_to_size
+from workers.topology import Shape
 
 PATIENCE = 60.0
 """Seconds that a registry may take to say what a schema id is."""
@@ -42,6 +43,11 @@ class WorkerPath:
         Raises:
             ContractError: there is none.
         """
+        if self.enricher.policy.shape is Shape.HEADERS:
+            raise ContractError(
+                "output.shape is headers, and events in a file have none: name a worker with "
+                "`shape: derived`, or read the decisions topic"
+            )
         direct = [v for v in self.enricher.binding.versions.values() if v.rewriter is None]
         if not direct:
             raise ContractError("no input version has an output derived from it")

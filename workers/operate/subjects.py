@@ -10,7 +10,7 @@ from workers.contracts.catalogue import Registered
 from workers.contracts.directory import ContractDirectory
 from workers.contracts.sources import RegistrySource
 from workers.operate.steps import Doer, Kind, Step, fault, note, warning
-from workers.topology import Worker
+from workers.topology import Shape, Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,9 @@ class RegistrySeen:
 
 def subjects_of(worker: Worker) -> dict[str, str]:
     """The worker's subjects by role."""
-    found = {"input": worker.input.subject, "output": worker.output.subject}
+    found = {"input": worker.input.subject}
+    if worker.output.shape is Shape.DERIVED:
+        found["output"] = worker.output.subject
     if worker.decisions is not None:
         found["decisions"] = worker.decisions.subject
     if worker.shadow is not None:

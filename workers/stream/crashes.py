@@ -245,6 +245,7 @@ def _completed(
         moved(outcomes.decided),
         {key: [places[row] for row in rows] for key, rows in outcomes.unknown.items()},
         explained=outcomes.explained,
+        added=moved(outcomes.added),
         opinions=moved_opinions(outcomes.opinions, places),
         ages=outcomes.ages,
     )

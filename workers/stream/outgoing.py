@@ -11,21 +11,27 @@ from workers.errors import Code, Reject
 from workers.stream.deadletters import Origin, dead_letter
 from workers.stream.records import Record, header_bytes
 from workers.stream.retries import RETRY_BYTES, attempts_before, passing, restored, retry_record
-from workers.topology import HeaderPolicy, Partitioning, Worker
+from workers.topology import HeaderPolicy, Partitioning, Shape, Worker
 
 
 def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
-    """The outcomes, with an enriched event that is over `limit` bytes turned into a rejection."""
+    """The outcomes, with an enriched event over `limit` bytes, headers too, made a rejection."""
     batch = outcomes.batch
     keys, headers, values = batch.keys, batch.headers, outcomes.enriched
     longest = max(map(len, filter(None, values.values())), default=0)
-    if longest + max(map(len, filter(None, keys)), default=0) <= limit and not any(headers):
+    most = longest + max(map(len, filter(None, keys)), default=0)
+    added = outcomes.added
+    if most <= limit and not added and not any(headers):
         # One look at the batch instead of one a record.
         return outcomes
     over = [
         row
         for row, value in values.items()
-        if len(value or b"") + len(keys[row] or b"") + header_bytes(headers[row]) > limit
+        if len(value or b"")
+        + len(keys[row] or b"")
+        + header_bytes(headers[row])
+        + header_bytes(added.get(row))
+        > limit
     ]
     if not over:
         return outcomes
@@ -43,6 +49,7 @@ def refused(outcomes: Outcomes, rows: dict[int, Reject], stage: str = "output") 
         decisions={row: v for row, v in outcomes.decisions.items() if row not in rows},
         decided={row: v for row, v in outcomes.decided.items() if row not in rows},
         rejected={**outcomes.rejected, **rejected},
+        added={row: v for row, v in outcomes.added.items() if row not in rows},
     )
 
 
@@ -55,6 +62,7 @@ class Outgoing:
         self._decisions = worker.decisions.topic if worker.decisions else None
         self._same = worker.output.partitioning is Partitioning.SAME
         self._pass = worker.headers is HeaderPolicy.KEEP
+        self._beside = worker.output.shape is Shape.HEADERS
         self._origin = origin
         self._later = worker.retry_topic
         self._tier = worker.tier
@@ -80,7 +88,9 @@ class Outgoing:
         # The outcomes were made schema by schema; sorting what is nearly sorted costs little.
         for row, value in sorted(outcomes.enriched.items()):
             kept = headers[row]
-            if kept:
+            if self._beside:
+                kept = [*(kept or ()), *outcomes.added.get(row, ())]
+            elif kept:
                 kept = [h for h in kept if h[0] != HEADER] if self._pass else None
             yield topic, keys[row], value, kept, stamps[row][1], partitions[row] if same else -1
         if self._decisions is not None:

@@ -20,6 +20,7 @@ from workers.topology.model import Broker, Topology, json_schema
 from workers.topology.models import MlflowPlace, ModelsPlace
 from workers.topology.quality import Drift, OnStale, Staleness
 from workers.topology.retries import Retries, RetryTopic, Tier
+from workers.topology.shapes import Mode, Shape, WholeBlock
 from workers.topology.telemetry import Telemetry
 from workers.topology.transforms import Transform
 from workers.topology.wanted import TopicSettings, retention_settings
@@ -57,6 +58,7 @@ __all__ = [
     "Lake",
     "Latency",
     "MlflowPlace",
+    "Mode",
     "ModelRef",
     "ModelsPlace",
     "OnModelFailure",
@@ -68,6 +70,7 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Sequencing",
+    "Shape",
     "Staleness",
     "Telemetry",
     "Tier",
@@ -76,6 +79,7 @@ __all__ = [
     "Topology",
     "Transform",
     "Unframed",
+    "WholeBlock",
     "Worker",
     "WorkerGateway",
     "describe",

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from workers.topology.beside import disturbances
 from workers.topology.contracts import ContractsPlace
 from workers.topology.feedback import Feedback
 from workers.topology.gateway import Gateway
 from workers.topology.health import Health
 from workers.topology.models import ModelsPlace
+from workers.topology.proxy import Proxy
 from workers.topology.retries import with_tiers
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties, Security
@@ -67,6 +69,9 @@ class Topology(Part):
     transforms: dict[TransformName, Transform] = Field(
         default_factory=dict, description="Repairs for `workers dlq replay --transform`, by name."
     )
+    proxy: Proxy | None = Field(
+        default=None, description="The transparent proxy, `workers sidecar proxy`."
+    )
     workers: Annotated[dict[WorkerName, Worker], Field(min_length=1)] = Field(
         description="Workers by name."
     )
@@ -113,6 +118,7 @@ class Topology(Part):
             *_shared_groups(self.workers),
             *_loops(self.workers),
             *_feedback(self.feedback, self.workers),
+            *disturbances(self.workers),
         ]
         faults += _gateway_faults(self.gateway, self.workers)
         if faults:

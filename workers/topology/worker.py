@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +26,7 @@ from workers.topology.retries import Retries, RetryTopic, Tier
 from workers.topology.rules import check_free_properties
 from workers.topology.security import Part, Properties
 from workers.topology.shadow import ShadowTopic
+from workers.topology.shapes import Mode, Shape, WholeBlock, with_input_subject
 from workers.topology.units import Duration, Size
 from workers.topology.wanted import TopicSettings
 
@@ -101,7 +103,21 @@ class OutputTopic(Part):
     """Where enriched events go."""
 
     topic: TopicName = Field(description="Topic of the enriched events.")
-    subject: Subject = Field(default="", description="Contract; default `<topic>-value`.")
+    subject: Subject = Field(
+        default="",
+        description="Contract; default `<topic>-value`, and the input's with `shape: headers`.",
+    )
+    shape: Shape = Field(
+        default=Shape.DERIVED,
+        description="`derived`: the event's bytes and the blocks, under a contract of their own. "
+        "`headers`: the record as it was, key, value, headers and timestamp, with the blocks in "
+        "headers behind its own.",
+    )
+    block: WholeBlock = Field(
+        default=WholeBlock.JSON,
+        description="With `shape: headers`, what the header `<block>.block` holds: the block as "
+        "JSON, or as Avro as in the decisions topic.",
+    )
     max_message_bytes: Size = Field(
         default=1_000_000, description="The topic's max.message.bytes, less its overhead."
     )
@@ -245,6 +261,11 @@ class Worker(Part):
     """A worker."""
 
     name: str = Field(default="", description="Set from the key; do not write it.")
+    mode: Mode = Field(
+        default=Mode.PIPELINE,
+        description="`sidecar`: the input is a system's that must not notice; what could disturb "
+        "it is refused, and `workers sidecar check` proves the rest.",
+    )
     input: InputTopic = Field(description="What is read.")
     output: OutputTopic = Field(description="Where enriched events go.")
     dead_letter: DeadLetterTopic = Field(description="Where the others go.")
@@ -344,13 +365,28 @@ class Worker(Part):
         """Where records go that may pass later."""
         return self.retries.topics[0] if self.retries.topics else None
 
+    @property
+    def written(self) -> dict[str, str]:
+        """The topics that it writes, by role."""
+        parts = {
+            "output": self.output,
+            "dead_letter": self.dead_letter,
+            "decisions": self.decisions,
+            "shadow": self.shadow,
+            "dead_letter.ledger": self.dead_letter.ledger,
+        }
+        found = {role: part.topic for role, part in parts.items() if part is not None}
+        for number, retry in enumerate(self.retries.topics, start=1):
+            found[f"retry topic {number}"] = retry.topic
+        return found
+
     @model_validator(mode="before")
     @classmethod
     def _subjects(cls, data: Any) -> Any:
         """Subjects follow the topic (TopicNameStrategy) unless they are given."""
         if not isinstance(data, dict):
             return data
-        filled = dict(data)
+        filled = with_input_subject(data)
         for key in ("input", "output", "decisions", "shadow"):
             part = filled.get(key)
             if isinstance(part, dict) and isinstance(part.get("topic"), str):
@@ -359,19 +395,7 @@ class Worker(Part):
 
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:
-        named = {
-            "input": self.input.topic,
-            "output": self.output.topic,
-            "dead_letter": self.dead_letter.topic,
-        }
-        if self.decisions is not None:
-            named["decisions"] = self.decisions.topic
-        if self.shadow is not None:
-            named["shadow"] = self.shadow.topic
-        if self.dead_letter.ledger is not None:
-            named["dead_letter.ledger"] = self.dead_letter.ledger.topic
-        for number, retry in enumerate(self.retries.topics, start=1):
-            named[f"retry topic {number}"] = retry.topic
+        named = {"input": self.input.topic, **self.written}
         seen: dict[str, str] = {}
         for role, topic in named.items():
             if topic in seen:
@@ -390,6 +414,12 @@ class Worker(Part):
             raise ValueError("gateway: every decision is logged; say where, in `decisions`")
         if self.latency is not None and self.batch.linger > self.latency.wait:
             raise ValueError("batch.linger is longer than latency.wait: each batch would break it")
+        return self
+
+    @model_validator(mode="after")
+    def _beside(self) -> Self:
+        for fault in (*_unlike_headers(self), *_own_subjects(self)):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")
@@ -415,3 +445,34 @@ class Worker(Part):
         if self.transaction_timeout > 900:
             raise ValueError("transaction_timeout is over 15m, the broker's default maximum")
         return self
+
+
+def _unlike_headers(worker: Worker) -> Iterator[str]:
+    """What cannot be said together with `shape: headers`."""
+    if worker.output.shape is not Shape.HEADERS:
+        return
+    if worker.output.subject != worker.input.subject:
+        yield (
+            "output.shape is headers: values are the input's, so output.subject is "
+            f"{worker.input.subject}; leave it out"
+        )
+    if worker.headers is HeaderPolicy.DROP:
+        yield "output.shape is headers: the input's headers pass untouched; leave out headers: drop"
+    if worker.output.block is WholeBlock.AVRO and worker.decisions is None:
+        yield (
+            "output.block is avro: it is the decision record, under its contract; write `decisions`"
+        )
+
+
+def _own_subjects(worker: Worker) -> Iterator[str]:
+    """Contracts of the source that a sidecar would have to change."""
+    if worker.mode is not Mode.SIDECAR:
+        return
+    derived = worker.output if worker.output.shape is Shape.DERIVED else None
+    parts = {"output": derived, "decisions": worker.decisions, "shadow": worker.shadow}
+    for role, part in parts.items():
+        if part is not None and part.subject == worker.input.subject:
+            yield (
+                f"{role}.subject is the source's: a sidecar changes no contract of the system that "
+                "it stands beside"
+            )

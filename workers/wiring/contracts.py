@@ -24,4 +24,4 @@ def contracts_of(topology: Topology, worker: Worker, journal: Journal | None = N
         subjects.append(worker.shadow.subject)
     limits = SchemaLimits(nesting=worker.limits.max_nesting, fields=worker.limits.max_fields)
     note = unnoted if journal is None else noted(journal)
-    return open_contracts(topology.contracts, subjects, limits, note)
+    return open_contracts(topology.contracts, list(dict.fromkeys(subjects)), limits, note)

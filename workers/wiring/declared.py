@@ -64,6 +64,8 @@ def policy_of(worker: Worker) -> Policy:
         logged=_logged(worker),
         aliases={n: ref.alias for n, ref in models_of(worker).items() if ref.alias is not None},
         exploration=worker.exploration,
+        shape=worker.output.shape,
+        whole=worker.output.block,
         staleness=worker.staleness,
         on_model_failure=worker.on_model_failure,
         max_payload=worker.limits.max_payload_bytes,

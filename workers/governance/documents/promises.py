@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from workers.contracts.derive import BLOCK_FIELD
 from workers.contracts.subject import Compatibility, Role
 from workers.governance.documents.topics import Topic
-from workers.topology import Delivery, HeaderPolicy, Partitioning, Tombstones, Worker
+from workers.topology import Delivery, HeaderPolicy, Partitioning, Shape, Tombstones, Worker
 
 _MODES = {
     "NONE": "None is promised: a new version may change anything.",
@@ -75,6 +76,12 @@ def headers(topic: Topic, worker: Worker) -> str:
         return "The failed record's own, then those listed below."
     if topic.about.role in (Role.DECISIONS, Role.COMPARISONS):
         return "None."
+    if worker.output.shape is Shape.HEADERS:
+        named = ", ".join(f"`{block}.<field>`" for block in (BLOCK_FIELD, *worker.blocks))
+        return (
+            f"The input record's, unchanged and in their order, then the decision's: {named}, the "
+            "last of a name counts."
+        )
     if worker.headers is HeaderPolicy.DROP:
         return "None: the input's are dropped."
     return (

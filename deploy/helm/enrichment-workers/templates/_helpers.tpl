@@ -16,6 +16,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{/* Other pods than the workers': no selector of theirs may take these. */}}
+{{- define "workers.gateway.selector" -}}
+app.kubernetes.io/name: enrichment-gateway
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "workers.gateway.labels" -}}
+{{ include "workers.gateway.selector" . }}
+app.kubernetes.io/component: gateway
+app.kubernetes.io/part-of: enrichment-workers
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
 {{- define "workers.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{ .Values.serviceAccount.name | default (include "workers.name" .) }}

@@ -1,0 +1,1 @@
+"""The patterns side by side: one model, one topology, every way to have its decisions."""

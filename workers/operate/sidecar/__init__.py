@@ -1,0 +1,1 @@
+"""Does a sidecar disturb what it stands beside? Looked up, measured, and after it is gone."""
