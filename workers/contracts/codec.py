@@ -133,7 +133,7 @@ class Decoder:
     def _decode_columns(self, guarded: list[bytes]) -> pa.RecordBatch:
         batch = pyruhvro.deserialize_array(guarded, self._physical)
         batch.validate(full=True)
-        # As numbers of numpy: for few rows Arrow's functions cost more to call than to compute.
+        # As numbers of numpy, which are looked at without a function of Arrow's for each step.
         guard = batch.column(batch.num_columns - 1).to_numpy().view(np.int64)
         if not (guard == _GUARD_BITS).all():
             raise Malformed("the record is longer or shorter than its schema")

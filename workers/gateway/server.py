@@ -104,7 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _whole(cycle: RequestResponseCycle, status: int, media: bytes, body: bytes) -> bool:
-    """What `cycle.send` does twice, with one write: half the calls to the kernel, here and there.
+    """What `cycle.send` does twice, with one write.
 
     False, and nothing done, where the connection is to be closed or has to be waited for.
     """

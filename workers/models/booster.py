@@ -63,7 +63,7 @@ class Booster:
     def _call(self, rows: Matrix, out: npt.NDArray[np.float64]) -> None:
         """What `lightgbm.Booster.predict` calls in the end, with what it would give.
 
-        Its Python around the call costs as much as the trees of thirty rows.
+        Its Python around the call is left out: batches of few rows would pay for it.
         """
         written = ctypes.c_int64(0)
         lightgbm.basic._safe_call(
