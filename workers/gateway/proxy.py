@@ -170,7 +170,7 @@ class Proxied:
             if body.left:
                 raise Gone from error
             self.counts["upstream_failed"] += 1
-            await respond(send, _unreachable(error))
+            await respond(scope, send, _unreachable(error))
         finally:
             for task in (gone, sending):
                 task.cancel()
