@@ -216,7 +216,7 @@ def test_list_shows_every_topic_with_its_versions(checkout: Path) -> None:
 
     entries = {entry["topic"]: entry for entry in listed}
     written = {"flights.enriched", "flights.decisions", "flights.comparisons", "flights.dlq"}
-    assert set(entries) == {"flights", *written}
+    assert set(entries) == {"flights", "flights.outcomes", *written}
     first, second = entries["flights"]["versions"]
     assert (first["version"], first["id"], first["released"]) == (1, 1, True)
     assert (second["version"], second["id"], second["released"]) == (2, 2, False)
