@@ -35,7 +35,7 @@ patterns: $(STAMP)
 	@$(VENV)/bin/python -m examples.patterns
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n $(or $(JOBS),2) --dist loadgroup --cov --cov-report=term:skip-covered
+	$(VENV)/bin/python -m pytest -n $(or $(JOBS),2) --dist loadfile --cov --cov-report=term:skip-covered
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
