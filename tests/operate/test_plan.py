@@ -453,8 +453,7 @@ def test_the_registry_is_held_to_the_files(topology: Topology, files: ContractDi
         (Kind.REGISTER_VERSION, "subject flights-value"),
         (Kind.SET_COMPATIBILITY, "subject flights.enriched-value"),
         (Kind.REGISTER_VERSION, "subject flights.enriched-value"),
-        (Kind.REGISTER_VERSION, "subject flights.decisions-value"),
-        (Kind.REGISTER_VERSION, "subject flights.decisions-value"),
+        *[(Kind.REGISTER_VERSION, "subject flights.decisions-value")] * 3,
         (Kind.NOTE, "subject flights.enriched-value"),
     ]
     assert "id: 7" in found[0].remedy
