@@ -162,7 +162,10 @@ def bindings(line: str) -> list[AclBinding]:
 
 
 def give(servers: str, lines: Sequence[str]) -> None:
-    """Run the commands, and no others: whatever anybody had before is taken away."""
+    """Run the commands, and no others: whatever else anybody had before is taken away.
+
+    What stays is there all the time: somebody who runs meanwhile lacks nothing but what is taken.
+    """
     client = AdminClient({"bootstrap.servers": servers})
     every = AclBindingFilter(
         ResourceType.ANY,
@@ -173,10 +176,24 @@ def give(servers: str, lines: Sequence[str]) -> None:
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
-    client.delete_acls([every])[every].result(30)
     made = [binding for line in lines for binding in bindings(line)]
     for future in client.create_acls(made).values() if made else ():
         future.result(30)
+    taken = [_exactly(held) for held in client.describe_acls(every).result(30) if held not in made]
+    for future in client.delete_acls(taken).values() if taken else ():
+        future.result(30)
+
+
+def _exactly(held: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        held.restype,
+        held.name,
+        held.resource_pattern_type,
+        held.principal,
+        held.host,
+        held.operation,
+        held.permission_type,
+    )
 
 
 def needed(topology: Topology) -> list[str]:

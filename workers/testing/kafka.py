@@ -182,6 +182,12 @@ class RealKafka:
         config |= {key.replace("_", "."): value for key, value in settings.items()}
         topic = NewTopic(name, num_partitions=partitions, config=config)
         self.admin.create_topics([topic])[name].result(30)
+        # The controller has it; a broker tells of it a moment later.
+        deadline = time.monotonic() + 30
+        while name not in self.admin.list_topics(timeout=10).topics:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no broker tells of topic {name}")
+            time.sleep(0.02)
 
     def set_topic(self, name: str, **settings: str) -> None:
         """Change a topic's settings; underscores stand for dots."""
