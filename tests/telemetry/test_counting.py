@@ -89,12 +89,17 @@ def test_what_is_too_large_to_be_published_is_no_decision(
 ) -> None:
     """It is a dead letter, and counted as one alone."""
     outcomes = enricher.enrich(of_flights(flights))
-    longest = sorted(len(value or b"") for value in outcomes.enriched.values())
+    sizes = {row: len(block) + len(str(row)) for row, (block,) in outcomes.decisions.items()}
+    assert all(size > len(outcomes.enriched[row] or b"") + 2 for row, size in sizes.items())
+    limit = max(sizes.values()) - 1
 
-    held = held_to_size(outcomes, longest[50] + 2)
+    held = held_to_size(outcomes, limit)
     series = counted(held)
 
     assert 0 < len(held.rejected) < 100
+    over = {row for row, size in sizes.items() if size > limit}
+    assert held.rejected.keys() == over
+    assert "decision record" in str(held.rejected[min(over)].reject)
     assert of(series, "workers_decisions_total") == len(held.enriched)
     assert of(series, "workers_score_count") == len(held.enriched)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.codec import BlockEncoder
@@ -28,6 +29,9 @@ from workers.models.model import Model
 
 _SALT = b"decisions"
 _FINGERPRINT = 16
+_LONGEST_KEY = 65_536
+"""Bytes. A longer one is the record's own key and is not written twice: two of them might be more
+than a record can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +278,13 @@ def _natural(column: Sequence[int], kind: pa.DataType) -> pa.Array:
 
 def _texts(keys: Sequence[bytes | None]) -> pa.Array:
     found = pa.array(keys, pa.binary())
+    long = pc.greater(pc.binary_length(found), _LONGEST_KEY)
+    if pc.any(long).as_py():
+        found = pc.if_else(long, None, found)
     try:
         return found.cast(pa.string())
     except pa.ArrowInvalid:
-        return pa.array([_text(key) for key in keys], pa.string())
+        return pa.array([_text(key) for key in found.to_pylist()], pa.string())
 
 
 def _text(key: bytes | None) -> str | None:

@@ -15,29 +15,33 @@ from workers.topology import HeaderPolicy, Partitioning, Shape, Worker
 
 
 def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
-    """The outcomes, with an enriched event over `limit` bytes, headers too, made a rejection."""
+    """The outcomes, with an enriched event over `limit` bytes, headers too, made a rejection.
+
+    So is one whose decision record would be: an event without its decision is not published.
+    """
     batch = outcomes.batch
     keys, headers, values = batch.keys, batch.headers, outcomes.enriched
     longest = max(map(len, filter(None, values.values())), default=0)
-    most = longest + max(map(len, filter(None, keys)), default=0)
+    decision = max((len(b) for blocks in outcomes.decisions.values() for b in blocks), default=0)
+    most = max(longest, decision) + max(map(len, filter(None, keys)), default=0)
     added = outcomes.added
     if most <= limit and not added and not any(headers):
         # One look at the batch instead of one a record.
         return outcomes
-    over = [
-        row
-        for row, value in values.items()
-        if len(value or b"")
-        + len(keys[row] or b"")
-        + header_bytes(headers[row])
-        + header_bytes(added.get(row))
-        > limit
-    ]
-    if not over:
-        return outcomes
-    text = f"the enriched event would be over output.max_message_bytes {limit}"
-    reject = Reject(Code.OUTPUT_TOO_LARGE, text)
-    return refused(outcomes, dict.fromkeys(over, reject))
+    reject = {}
+    for row, value in values.items():
+        key = len(keys[row] or b"")
+        extra = header_bytes(headers[row]) + header_bytes(added.get(row))
+        if len(value or b"") + key + extra > limit:
+            reject[row] = _too_large("enriched event", limit)
+        elif max(map(len, outcomes.decisions.get(row, ())), default=0) + key > limit:
+            reject[row] = _too_large("decision record", limit)
+    return refused(outcomes, reject) if reject else outcomes
+
+
+def _too_large(what: str, limit: int) -> Reject:
+    text = f"the {what} would be over output.max_message_bytes {limit}"
+    return Reject(Code.OUTPUT_TOO_LARGE, text)
 
 
 def refused(outcomes: Outcomes, rows: dict[int, Reject], stage: str = "output") -> Outcomes:
