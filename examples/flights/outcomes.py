@@ -12,7 +12,7 @@ from workers.contracts.framing import frame
 
 
 def encode_outcomes(landings: pl.DataFrame) -> list[bytes]:
-    """A framed record a row: what has landed when, and how late."""
+    """A framed record a row: what has landed when, and how late; `decision_id` where it has one."""
     from pathlib import Path
 
     root = Path(__file__).parents[2]
@@ -20,7 +20,9 @@ def encode_outcomes(landings: pl.DataFrame) -> list[bytes]:
     text = registered.schema.text
     fields = pyruhvro.avro_to_arrow_schema(text)
     table = landings.select(
-        pl.lit(None, pl.String).alias("decision_id"),
+        pl.col("decision_id")
+        if "decision_id" in landings.columns
+        else pl.lit(None, pl.String).alias("decision_id"),
         pl.col("tailnum").fill_null("unknown"),
         "departed_at",
         "arrival_delay",

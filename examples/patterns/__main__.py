@@ -1,4 +1,5 @@
-"""Runs every pattern on an embedded broker and holds their decisions against each other.
+"""Runs every pattern on an embedded broker: their decisions are held against each other, and what
+became of the flights makes the next model.
 
 python -m examples.patterns
 """
@@ -8,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,8 +23,10 @@ from typing import Any
 
 import fastavro
 import httpx2
+import polars as pl
 
-from examples.flights.produce import flights
+from examples.flights.encode import encode
+from examples.patterns.outcomes import Learned, departures, landed, learn
 from examples.patterns.system import System
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.directory import read_directory
@@ -32,8 +37,10 @@ from workers.topology import Topology, load
 from workers.wiring import build_enricher, topics_of
 
 HERE = Path(__file__).parent
-SCHEMAS = HERE.parents[1] / "schemas"
-EVENTS = 500
+ROOT = HERE.parents[1]
+SCHEMAS = ROOT / "schemas"
+EVENTS = 6000
+"""About a week of departures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +48,32 @@ class Said:
     """One flight's score and decision, as one way gave them."""
 
     way: str
+    decision_id: str
     score: float
     decision: str
 
 
-def run(events: int = EVENTS) -> list[tuple[str, list[Said]]]:
-    """Every way's decision on the first flights: name of the flight, then one entry a way."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Every way's decisions on some flights, by the flight's name; and what the loop learned."""
+
+    said: dict[str, list[Said]]
+    learned: Learned
+
+
+def run(events: int = EVENTS) -> Found:
+    """All patterns at once over the first departures of the month that the repository ships."""
     contracts = read_directory(SCHEMAS).catalogue
-    records = [Sent(value, key=key) for key, value in flights(SCHEMAS)[:events]]
+    flights = departures(events)
+    records = _records(contracts, flights)
     with ExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
         system = stack.enter_context(_system())
-        topology = _topology(broker.bootstrap_servers, system)
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        topology = _topology(broker.bootstrap_servers, system, place)
         for topic in {t for w in topology.workers.values() for t in topics_of(w).values()}:
             broker.create_topic(topic, 1)
+        broker.create_topic(topology.feedback["flights"].outcomes.topic, 1)
         produce(broker.bootstrap_servers, "flights", records)
         for worker in topology.workers.values():
             stack.enter_context(Driver(topology, worker, build_enricher(topology, worker)))
@@ -66,17 +85,40 @@ def run(events: int = EVENTS) -> list[tuple[str, list[Said]]]:
         proxy = stack.enter_context(_proxy(topology))
         enriched = [r for r in read if r.topic == "flights.enriched"][:3]
         beside = [r for r in read if r.topic == "flights.scored"][:3]
-        return [
+        said = dict(
             _compared(contracts, *pair, gateway.url, proxy)
             for pair in zip(enriched, beside, strict=True)
-        ]
+        )
+        asked = [(name, each.decision_id) for name, ways in said.items() for each in ways[2:]]
+        landed(topology, flights, asked)
+        return Found(said, learn(topology, flights))
 
 
-def _topology(servers: str, system: str) -> Topology:
+def _records(contracts: Catalogue, flights: pl.DataFrame) -> list[Sent]:
+    contract = contracts.versions("flights-value")[1]
+    datums = encode(flights, contract.schema.text)
+    keys = flights["tailnum"].fill_null("unknown").to_list()
+    times = flights["departed_at"].dt.epoch("ms").to_list()
+    return [
+        Sent(contract.frame + datum, key.encode(), timestamp=at)
+        for datum, key, at in zip(datums, keys, times, strict=True)
+    ]
+
+
+def _topology(servers: str, system: str, place: Path) -> Topology:
     ports = [_free_port() for _ in range(2)]
+    # The loop writes a version: into a copy.
+    shutil.copytree(ROOT / "models", place / "models")
     env = {"KAFKA_BOOTSTRAP_SERVERS": servers, "SYSTEM": system}
     env |= {"GATEWAY_PORT": str(ports[0]), "PROXY_PORT": str(ports[1])}
-    return load(HERE / "topology.yaml", env)
+    env |= {"MODELS": str(place / "models"), "LAKE": str(place / "lake")}
+    topology = load(HERE / "topology.yaml", env)
+    # librdkafka's own cluster writes no checksums of ends of transactions.
+    workers = {
+        name: worker.model_copy(update={"consumer": {"check.crcs": False}})
+        for name, worker in topology.workers.items()
+    }
+    return topology.model_copy(update={"workers": workers})
 
 
 def _free_port() -> int:
@@ -127,19 +169,25 @@ def _compared(
         answer = client.post(path, content=beside.value).json()["enrichment"]
         told = client.post(f"{proxy}/bookings", content=beside.value).json()["told"]
     return event["flight_id"], [
-        Said("worker: flights.enriched", block["score"], block["decision"]),
+        Said("worker: flights.enriched", *_of(block)),
         Said(
             "sidecar: headers of flights.scored",
+            beside.header("enrichment.decision_id"),
             float(beside.header("enrichment.score")),
             beside.header("enrichment.decision"),
         ),
-        Said("gateway: answer", answer["score"], answer["decision"]),
+        Said("gateway: answer", *_of(answer)),
         Said(
             "proxy: headers that the system got",
+            told["x-enrichment-decision-id"],
             float(told["x-enrichment-score"]),
             told["x-enrichment-decision"],
         ),
     ]
+
+
+def _of(block: dict[str, Any]) -> tuple[str, float, str]:
+    return block["decision_id"], block["score"], block["decision"]
 
 
 def _read(contracts: Catalogue, value: bytes) -> dict[str, Any]:
@@ -154,12 +202,18 @@ def main() -> int:
     """Print them; 0 if every way said the same, bit for bit."""
     configure_logging()
     found = run()
-    for name, said in found:
+    for name, said in found.said.items():
         print(name)
         for each in said:
             print(f"  {each.way:36} {each.score!r:22} {each.decision}")
-    same = all(len({(s.score, s.decision) for s in said}) == 1 for _, said in found)
-    print(json.dumps({"flights": len(found), "the same by every way": same}))
+    learned = found.learned
+    print(
+        f"{learned.decisions:,} decisions, {learned.known:,} with an outcome, log loss "
+        f"{learned.log_loss:.4f}; version {learned.version} is made of them"
+    )
+    print(learned.verdict)
+    same = all(len({(s.score, s.decision) for s in said}) == 1 for said in found.said.values())
+    print(json.dumps({"flights": len(found.said), "the same by every way": same}))
     return 0 if same else 1
 
 

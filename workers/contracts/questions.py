@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 from workers.contracts.framing import SchemaKey
 
@@ -32,7 +32,7 @@ class Pace:
     backoff: float = 0.2
     backoff_max: float = 10.0
     monotonic: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
+    chance: Callable[[], float] = SystemRandom().random
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
+from random import SystemRandom
 
 from workers.errors import Retry
 from workers.stream.blame import Blame
@@ -21,6 +21,10 @@ from workers.topology import Worker
 
 Abandoned = tuple[InFlight | None, Retry | None]
 """A batch whose publish failed, and with what: None where it is not the publish that did."""
+
+
+_DICE = SystemRandom()
+"""For jitter. Without a state that another part of the process could seed."""
 
 
 class Recovery:
@@ -116,5 +120,5 @@ class Recovery:
             yield 0.0
         wait = retry.initial
         while True:
-            yield wait * random.uniform(0.5, 1.0)  # noqa: S311  jitter, not a secret
+            yield wait * _DICE.uniform(0.5, 1.0)
             wait = min(wait * 2, retry.max)

@@ -9,9 +9,9 @@ than its own record.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from random import SystemRandom
 
 from workers.contracts.framing import Header
 from workers.enrich.batch import Batch, Outcomes
@@ -30,6 +30,8 @@ RETRY_BYTES = 400
 """Our headers take no more: five names, numbers of 19 digits."""
 AT_ONCE = frozenset({Code.MODEL_FAILED})
 """Codes that are tried again at once. A registry was asked twice before it is believed."""
+_DICE = SystemRandom()
+"""For jitter. Without a state that another part of the process could seed."""
 
 Enrich = Callable[[Batch, Effort], Outcomes]
 
@@ -66,7 +68,7 @@ class AtOnce:
         for number in range(self._retries.tries):
             rejected = outcomes.rejected
             rows = [row for row in sorted(rejected) if rejected[row].reject.code in AT_ONCE]
-            seconds = self._retries.wait * 2**number * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+            seconds = self._retries.wait * 2**number * _DICE.uniform(0.5, 1.0)
             if not rows or not self._wait(seconds):
                 return outcomes
             self._tried(len(rows))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections import deque
 from collections.abc import Sequence
+from random import SystemRandom
 from typing import Any
 
 from opentelemetry import trace as api
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from workers.telemetry.names import SPANS_DROPPED
@@ -22,6 +24,7 @@ ROOM = 4096
 """Spans that wait to be sent, at most."""
 AT_ONCE = 512
 """Spans of one request."""
+_DICE = SystemRandom()
 
 
 class SpanQueue(SpanProcessor):
@@ -49,12 +52,28 @@ class SpanQueue(SpanProcessor):
         return taken
 
 
+class _Ids(IdGenerator):
+    """Not of the generator that a process shares: code that seeds it, a rule or a library, would
+    give every replica the same ids.
+    """
+
+    def generate_span_id(self) -> int:
+        return secrets.randbits(64) or 1
+
+    def generate_trace_id(self) -> int:
+        return secrets.randbits(128) or 1
+
+    def is_trace_id_random(self) -> bool:
+        return True
+
+
 class Tracer:
     """Makes spans of batches. Not of the path: nothing of a trace is there while it runs."""
 
     def __init__(self, queue: SpanProcessor, resource: Resource, schema: str, ratio: float) -> None:
         """`ratio` is the part of the batches that are traced, besides those with a failure."""
         provider = TracerProvider(
+            id_generator=_Ids(),
             sampler=ALWAYS_ON,  # sampled by `wants`, which knows how the batch ended
             resource=resource,
             shutdown_on_exit=False,
@@ -66,7 +85,7 @@ class Tracer:
 
     def wants(self, *, failed: bool) -> bool:
         """Is this batch to be traced?"""
-        return failed or random.random() < self._ratio  # noqa: S311  a sample, not a secret
+        return failed or _DICE.random() < self._ratio
 
     def batch(self, span: BatchSpan) -> None:
         """Make the spans of a batch."""
