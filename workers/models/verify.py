@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from workers.contracts.codec import Decoder
 from workers.contracts.schema import Schema, parse
 from workers.errors import ModelError, WorkersError
+from workers.models.absent import leave_out
 from workers.models.bundle import Bundle, Golden, Manifest
 
 TOLERANCE = 1e-9
@@ -226,17 +227,8 @@ def _limit(memory: int, seconds: float) -> None:
     signal.alarm(math.ceil(seconds) + 1)
 
 
-def _without_tables() -> None:
-    """LightGBM imports these where they are installed, for inputs that we never give it.
-
-    They are two fifths of the child's time.
-    """
-    for name in ("pandas", "sklearn", "matplotlib", "dask"):
-        sys.modules[name] = None  # type: ignore[assignment]  # what makes an import fail
-
-
 if __name__ == "__main__":
     _limit(int(sys.argv[1]), float(sys.argv[2]))
-    _without_tables()
+    leave_out()
     found = json.dumps(_child(json.load(sys.stdin)))
     sys.stdout.write(f"\n{found}")

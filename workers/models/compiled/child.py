@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from workers.errors import ModelError
+from workers.models.absent import leave_out
 
 SECONDS = 120.0
 MEMORY = 8 * 1024**3
@@ -41,12 +42,6 @@ def prove(booster: str) -> dict[str, Any]:
     return {"code": base64.b64encode(code).decode()}
 
 
-def _without_tables() -> None:
-    """LightGBM imports these where they are installed, for inputs that we never give it."""
-    for name in ("pandas", "sklearn", "matplotlib", "dask"):
-        sys.modules[name] = None  # type: ignore[assignment]  # what makes an import fail
-
-
 if __name__ == "__main__":
     for what, most in (
         (resource.RLIMIT_AS, MEMORY),
@@ -57,7 +52,7 @@ if __name__ == "__main__":
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
     os.nice(NICE)
-    _without_tables()
+    leave_out()
     found = json.dumps(prove(json.load(sys.stdin)["booster"]))
     # Something of a library's may stand before it: the answer is the last line.
     sys.stdout.write(f"\n{found}")

@@ -13,6 +13,11 @@ for _name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):
     # Before the libraries are loaded that read them.
     os.environ[_name] = "1"
 
+from workers.models.absent import leave_out
+
+if __name__ == "__main__":
+    leave_out()
+
 import queue
 import resource
 import threading
