@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from workers.contracts.directory import read_directory
 from workers.enrich.path import Enricher
 from workers.models.bundle import Bundle, read_bundle
 from workers.testing import EmbeddedBroker, RealKafka, RealRegistry, real_kafka, real_registry
+from workers.testing.driver import LOOP
 from workers.topology import Delivery, Topology, load
 from workers.wiring import build_enricher, pick
 
@@ -61,6 +63,15 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """A worker that a test leaves running would be a part of every test after it."""
+    before = set(threading.enumerate())
+    yield
+    left = [t.name for t in threading.enumerate() if t not in before and t.name.startswith(LOOP)]
+    assert not left, f"still running: {left}"
 
 
 @pytest.fixture(scope="session")

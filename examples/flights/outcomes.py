@@ -19,14 +19,12 @@ def encode_outcomes(landings: pl.DataFrame) -> list[bytes]:
     registered = read_directory(root / "schemas").catalogue.versions("flights.outcomes-value")[1]
     text = registered.schema.text
     fields = pyruhvro.avro_to_arrow_schema(text)
+    if "decision_id" not in landings.columns:
+        landings = landings.with_columns(
+            pl.lit(None, pl.String).alias("decision_id"), pl.col("tailnum").fill_null("unknown")
+        )
     table = landings.select(
-        pl.col("decision_id")
-        if "decision_id" in landings.columns
-        else pl.lit(None, pl.String).alias("decision_id"),
-        pl.col("tailnum").fill_null("unknown"),
-        "departed_at",
-        "arrival_delay",
-        "landed_at",
+        "decision_id", "tailnum", "departed_at", "arrival_delay", "landed_at"
     ).to_arrow()
     columns = [table.column(f.name).combine_chunks().cast(_without_zone(f.type)) for f in fields]
     batch = pa.RecordBatch.from_arrays(columns, schema=fields)

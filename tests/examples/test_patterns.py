@@ -10,7 +10,7 @@ def test_every_way_says_the_same_and_all_of_it_is_learned_from() -> None:
 
     The worker's decisions and the six that were asked for have outcomes, and a version is made.
     """
-    found = run(3000)
+    found = run(4000)
 
     assert len(found.said) == 3
     for said in found.said.values():
@@ -20,4 +20,6 @@ def test_every_way_says_the_same_and_all_of_it_is_learned_from() -> None:
     assert found.learned.known == 3006
     assert 0 < found.learned.log_loss < 0.69
     assert found.learned.version == "3"
-    assert "golden rows" in found.learned.verdict
+    assert (found.verdict.challenger, found.verdict.champion) == ("3", "1")
+    assert found.verdict.rows >= 1000
+    assert [rule.said for rule in found.verdict.rules if rule.name == "golden rows" and rule.passed]

@@ -55,7 +55,9 @@ def play(enricher: Enricher) -> Callable[..., Any]:
     def run(scenario: Scenario, **settings: Any) -> Any:
         async def main() -> Any:
             path = Path(enricher)
-            renderer = Renderer(enricher.binding.block, enricher.policy.blocks)
+            binding = enricher.binding
+            assert binding.decisions is not None
+            renderer = Renderer(binding.block, enricher.policy.blocks, binding.decisions.schema)
             engine = Engine(
                 enrich=path,
                 before=lambda: None,

@@ -60,7 +60,10 @@ def assert_enriched(
 
     assert sorted((event for _, event in got), key=order) == sorted(items, key=order)
     assert [key for key, _ in got] == [event["flight_id"].encode() for _, event in got]
-    assert {block["decision_id"]: block for block in blocks} == decisions
+    # A decision record begins with the block and goes on with what it was made of.
+    begun = {at: {name: said[name] for name in blocks[0]} for at, said in decisions.items()}
+    assert {block["decision_id"]: block for block in blocks} == begun
+    assert {said["event_topic"] for said in decisions.values()} == {place.worker.input.topic}
     assert len(decisions) == len(items)
     assert {type(block["scored_at"]) for block in blocks} == {datetime.datetime}
 

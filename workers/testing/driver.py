@@ -20,6 +20,9 @@ from workers.testing.embedded import EmbeddedBroker
 from workers.topology import Broker, Topology, Worker
 from workers.wiring import build_loop, topics_of
 
+LOOP = "loop of"
+"""How the names of the threads begin in which workers run."""
+
 
 class TopicMaker(Protocol):
     """Either broker."""
@@ -92,7 +95,8 @@ class Driver:
         self._enricher = enricher
         self.journal: Journal = running.journal
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        name = f"{LOOP} {worker.name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> Self:
         """Begin."""

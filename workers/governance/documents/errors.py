@@ -35,6 +35,8 @@ INNER: Mapping[str, str] = {
     "workers.contracts.jsonform.Misfit": "the gateway's problem `invalid-event`",
     "workers.contracts.jsonform._Fault": "one of a Misfit's faults",
     "workers.deadletters.transforms.NotRepaired": "the replay says so and goes on",
+    "workers.gateway.asking.NoDecision": "no failure: the proxy sends the request on without a "
+    "decision",
     "workers.gateway.decisionlog.LogDown": "the gateway's problem `decision-log-unavailable`",
     "workers.gateway.events._Twice": "the gateway's problem `not-json`",
     "workers.gateway.http.Gone": "no failure: the client left",
@@ -44,6 +46,7 @@ INNER: Mapping[str, str] = {
     "started again; the stream does not notice",
     "workers.models.shadow.process.ChildFailed": "as above",
     "workers.models.shadow.process.Closing": "no failure: the worker ends",
+    "workers.operate.sidecar.quotas.Unasked": "`sidecar check` says that quotas are unknown",
     "workers.stream.loop._Drain": "no failure: the worker ends",
 }
 """Our exceptions that are no WorkersError: what each becomes before it leaves its package."""
