@@ -382,11 +382,11 @@ class Scene:
         if kind is not None:
             # Nobody is left waiting for a cluster that a failed test left ill.
             self.cluster.heal()
-            for driver in self.drivers.values():
-                driver.loop.stop()
-            for driver in self.drivers.values():
-                with suppress(BaseException):
-                    driver.wait(30)
             with suppress(RuntimeError):
                 self.flow.stop()
+        for driver in self.drivers.values():
+            driver.loop.stop()
+        for driver in self.drivers.values():
+            with suppress(BaseException):
+                driver.wait(30)
         self.verifier.close()

@@ -7,6 +7,7 @@ A release puts its own in place of it: what must work together is a build and th
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -81,6 +82,16 @@ def builds(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
+def contracts_then(folder: Path) -> Path:
+    """The contracts as the build before can read them: it has no role `outcomes` yet."""
+    then = folder / "schemas"
+    shutil.copytree(ROOT / "schemas", then, ignore=shutil.ignore_patterns("*outcomes*"))
+    lock = json.loads((then / "contracts.lock").read_text())
+    released = {name: v for name, v in lock["released"].items() if (then / name).exists()}
+    (then / "contracts.lock").write_text(json.dumps({**lock, "released": released}))
+    return then
+
+
 @pytest.mark.kafka
 @pytest.mark.faults
 @pytest.mark.timeout(300)
@@ -99,6 +110,8 @@ def test_two_builds_work_in_one_group(
     files = {name: tmp_path / f"{name}.yaml" for name in builds}
     for name, file in files.items():
         file.write_text(text.replace("batch:", f"instance: {name}\n    batch:"))
+    then = files["old"].read_text().replace(str(ROOT / "schemas"), str(contracts_then(tmp_path)))
+    files["old"].write_text(then)
 
     def start(name: str) -> Member:
         return Member(builds[name], files[name], tmp_path / f"{name}.log")
