@@ -148,7 +148,7 @@ def run(scene: Scene, folder: Path, seconds: float, seed: int, say: Say) -> str:
             say(f"  {live.flow.sent} records sent, {live.verifier.seen} came out")
         cluster.heal()
         live.flow.stop()
-        live.verifier.until(live.flow.sent, SLACK)
+        live.all_out(SLACK)
         for life in lives:
             life.drain()
         live.conclude()

@@ -185,6 +185,11 @@ def zygotes(topology: Path, folder: Path, count: int = 2) -> Iterator[list[Zygot
     found = [Zygote(topology, name, folder / f"{name}.log") for name in names]
     try:
         yield found
+    except BaseException:
+        for name in names:
+            log = folder / f"{name}.log"
+            print(f"{name}: {log.read_text(errors='replace')[-3000:] if log.exists() else None}")
+        raise
     finally:
         for zygote in found:
             zygote.close()
@@ -323,6 +328,18 @@ class Scene:
                 raise TimeoutError(f"not in {seconds:g} s; {self.verifier.seen} records came out")
             PAUSE.wait(0.05)
 
+    def all_out(self, seconds: float = 90.0) -> None:
+        """Until every record that was sent came out.
+
+        Raises:
+            TimeoutError: they did not; says where the group stands.
+        """
+        if not self.verifier.until(self.flow.sent, seconds):
+            stands = "; ".join(self.verifier.uncommitted()) or "all is committed"
+            raise TimeoutError(
+                f"{self.verifier.seen} of {self.flow.sent} came out in {seconds:g} s: {stands}"
+            )
+
     def more(self, count: int, partitions: int = PARTITIONS) -> None:
         """Write records when the flow has stopped, to every partition."""
         sent = self.flow.sent
@@ -338,7 +355,7 @@ class Scene:
     def conclude(self, seconds: float = 90.0, doubled: int = 0) -> None:
         """Everything out, everybody drained, and every promise held."""
         self.flow.stop()
-        self.verifier.until(self.flow.sent, seconds)
+        self.all_out(seconds)
         for slot in list(self.drivers):
             self.stop(slot)
         found = self.verifier.faults(self.flow.expected, doubled=doubled)

@@ -47,7 +47,7 @@ def test_without_descriptors_a_worker_waits(
                 PAUSE.wait(4)
             live.progress()
             live.flow.stop()
-            live.verifier.until(live.flow.sent, 60)
+            live.all_out(60)
             life.drain()
             live.conclude()
 
@@ -65,7 +65,7 @@ def test_a_full_disk_does_not_stop_records(
                 live.progress(500)
             live.progress()
             live.flow.stop()
-            live.verifier.until(live.flow.sent, 60)
+            live.all_out(60)
             process.terminate()
             assert process.wait(30) == 0
         said = (tmp_path / "worker.log").read_text()
