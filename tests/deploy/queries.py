@@ -15,8 +15,11 @@ from tests.deploy.conftest import CHART, read_yaml
 from workers.telemetry.attributes import EVENT, WORKER
 from workers.telemetry.events import LOG_EVENTS
 from workers.telemetry.kinds import Attribute, Kind, Metric
-from workers.telemetry.names import METRICS
+from workers.telemetry.loops import METRICS as LOOPS
+from workers.telemetry.names import METRICS as WORKERS
 
+METRICS = (*WORKERS, *LOOPS)
+"""What a worker tells, and what a feedback loop does."""
 SCRAPED = ("namespace", "instance", "job")
 """Labels that Prometheus adds."""
 SAMPLE = {WORKER.label: "flights", "namespace": "prod", "instance": "10.0.0.1:8787", "job": "w"}

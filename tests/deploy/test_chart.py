@@ -40,7 +40,7 @@ def test_everything_has_everything(rendered: Mapping[str, list[Document]]) -> No
 
     assert kinds >= {
         "Deployment", "StatefulSet", "Service", "ServiceAccount", "ConfigMap", "ScaledObject",
-        "PodDisruptionBudget", "PodMonitor", "PrometheusRule", "NetworkPolicy", "Pod",
+        "PodDisruptionBudget", "PodMonitor", "PrometheusRule", "NetworkPolicy", "Pod", "CronJob",
     }  # fmt: skip
 
 
@@ -96,7 +96,12 @@ def test_the_topology_in_the_chart_is_one_that_a_worker_takes(
 
 
 def _pods(documents: list[Document]) -> list[Document]:
-    found = [d["spec"]["template"]["spec"] for d in documents if "template" in d.get("spec", {})]
+    jobs = [d["spec"]["jobTemplate"] for d in documents if d["kind"] == "CronJob"]
+    found = [
+        d["spec"]["template"]["spec"]
+        for d in (*documents, *jobs)
+        if "template" in d.get("spec", {})
+    ]
     return found + [d["spec"] for d in documents if d["kind"] == "Pod"]
 
 

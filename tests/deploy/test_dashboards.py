@@ -20,6 +20,7 @@ import pytest
 from tests.deploy.conftest import CHART
 from tests.deploy.queries import (
     BY_NAME,
+    METRICS,
     SCRAPED,
     Asked,
     boards,
@@ -33,7 +34,6 @@ from tests.deploy.queries import (
 )
 from workers.telemetry.attributes import WORKER
 from workers.telemetry.kinds import Kind
-from workers.telemetry.names import METRICS
 from workers.testing.kafka import free_port
 
 ASKED = [*panels(), *(Asked(rule["alert"], rule["expr"]) for rule in rules())]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import DEPLOY, Document, Tools, one
+from tests.deploy.conftest import DEPLOY, Document, Tools, one, values_file
 from workers.topology import load
 
-PLACES = ("base", "overlays/dev", "overlays/prod")
-ENV = {"KAFKA_PASSWORD": "x", "KAFKA_BOOTSTRAP_SERVERS": "k:9092"}
+PLACES = ("base", "overlays/dev", "overlays/prod", "overlays/feedback")
+ENV = {"KAFKA_USERNAME": "x", "KAFKA_PASSWORD": "x", "KAFKA_BOOTSTRAP_SERVERS": "k:9092"}
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,36 @@ def test_production_leaves_replicas_to_keda(built: Mapping[str, list[Document]])
     assert "replicas" not in one(documents, "Deployment")["spec"]
     assert f"input: {{topic: {trigger['topic']}}}" in text
     assert f"bootstrap_servers: {trigger['bootstrapServers']}" in text
+
+
+def test_the_loop_is_as_the_charts(tools: Tools, built: Mapping[str, list[Document]]) -> None:
+    """One CronJob that the worker's selectors do not take, its ConfigMap the worker's."""
+    documents = built["overlays/feedback"]
+    values = values_file("everything")
+    values["feedback"]["loops"] = [{"name": "flights", "schedule": "17 3 * * *", "keep": 20}]
+    values["feedback"].pop("resources")
+    ours, theirs = (
+        one(found, "CronJob")["spec"]
+        for found in (documents, tools.render(values, "flight-delays"))
+    )
+    pod, chart = (spec["jobTemplate"]["spec"]["template"] for spec in (ours, theirs))
+    deployment = one(documents, "Deployment")["spec"]
+
+    for key in ("schedule", "timeZone", "concurrencyPolicy", "startingDeadlineSeconds"):
+        assert ours[key] == theirs[key]
+    for key in ("backoffLimit", "activeDeadlineSeconds", "podFailurePolicy"):
+        assert ours["jobTemplate"]["spec"][key] == theirs["jobTemplate"]["spec"][key]
+    for key in ("securityContext", "restartPolicy", "terminationGracePeriodSeconds"):
+        assert pod["spec"][key] == chart["spec"][key]
+    for key in ("args", "securityContext", "resources"):
+        assert pod["spec"]["containers"][0][key] == chart["spec"]["containers"][0][key]
+    selector = deployment["selector"]["matchLabels"].items()
+    assert not selector <= pod["metadata"]["labels"].items()
+    volumes = deployment["template"]["spec"]["volumes"]
+    topology = next(volume for volume in volumes if volume["name"] == "topology")
+    assert topology in pod["spec"]["volumes"]
+    assert "-" in topology["configMap"]["name"], "the digest is in it"
+    declared = one(documents, "ConfigMap")["data"]["topology.yaml"]
+    assert f"{pod['spec']['containers'][0]['args'][2]}:" in declared
+    others = (built[place] for place in PLACES if place != "overlays/feedback")
+    assert all(document["kind"] != "CronJob" for found in others for document in found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -98,6 +97,15 @@ def reported(file: Path, *more: str) -> dict[str, Any]:
     assert done.exit_code == 0, done.output
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+LABELS = 'worker="flight-delays",loop="flights",model="flight-delay"'
+
+
+def figures(file: Path) -> dict[str, float]:
+    """A textfile's series."""
+    lines = (line for line in file.read_text().splitlines() if line[0] != "#")
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
 
 def opened(file: Path) -> Loop:
@@ -249,16 +257,10 @@ def test_the_page_needs_nothing_beside_it(filled: Path, tmp_path: Path) -> None:
     assert "script" not in page.tags
     assert {"svg", "table", "h2"} <= page.tags
     assert f"{found['versions']['1']['auc']['value']:.4f}" in html.read_text()
-    lines = dict(line.rsplit(" ", 1) for line in metrics.read_text().splitlines() if line[0] != "#")
-    labels = 'loop="flights",model="flight-delay"'
-    assert float(lines[f"workers_feedback_coverage{{{labels}}}"]) == pytest.approx(
-        found["coverage"]
-    )
-    assert math.isclose(
-        float(lines[f'workers_feedback_auc{{{labels},version="1"}}']),
-        found["versions"]["1"]["auc"]["value"],
-        rel_tol=1e-6,
-    )
+    version = f'workers_feedback_auc{{{LABELS},version="1"}}'
+    lines = figures(metrics)
+    assert lines[f"workers_feedback_coverage{{{LABELS}}}"] == pytest.approx(found["coverage"])
+    assert lines[version] == pytest.approx(found["versions"]["1"]["auc"]["value"])
 
 
 def test_an_empty_lake_is_a_report_too(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +16,21 @@ import polars as pl
 import pytest
 
 from examples.flights.events import shipped_month
+from tests.conftest import ROOT
 from tests.feedback.history import POLICY, arrivals, decided, october, opened
 from tests.feedback.lakes import fill
 from tests.feedback.test_retrain import _clone, _with
 from workers.contracts.catalogue import Catalogue
 from workers.enrich.path import Enricher
 from workers.feedback.collect import CollectedState, nowhere
-from workers.feedback.lake.lease import SECONDS, Lease
+from workers.feedback.lake.lease import SECONDS, Lease, held
 from workers.feedback.lake.place import Folder, LakeFault
 from workers.feedback.opening import Loop
 from workers.feedback.run import WHO, Ran, Runner
 from workers.models.model import Model
 from workers.models.store import Change
 from workers.stream.clock import SystemClock
+from workers.testing.kafka import free_port
 
 COUNT = 12_000
 AS_OF = datetime.datetime(2013, 10, 12, tzinfo=datetime.UTC)
@@ -189,6 +194,41 @@ def test_a_champion_that_decays_is_rolled_back(loop: Loop) -> None:
     assert store.aliases("flight-delay").champion == "1"
 
 
+def test_what_no_document_names_goes_where_that_is_asked_for(loop: Loop) -> None:
+    """After this run's own collecting; without `keep` it stays."""
+    orphan = f"{loop.log.loop}/decisions/day=2013-01-01/event-0.parquet"
+    assert loop.log.place.create(orphan, b"killed")
+    rows = loop.log.newest().rows("decisions")
+
+    assert "clean" not in run(_quiet(loop), AS_OF).steps
+    assert orphan in loop.log.place.below(loop.log.loop)
+    steps = Runner(_quiet(loop), SystemClock(), CollectedState, keep=1).run(AS_OF).steps
+
+    assert orphan not in loop.log.place.below(loop.log.loop)
+    assert "files that no document names removed" in steps["clean"]
+    assert (len(loop.log.numbers()), loop.log.newest().rows("decisions")) == (1, rows)
+
+
+def test_a_run_that_is_asked_to_end_leaves_the_loop_to_the_next(loop: Loop) -> None:
+    """SIGTERM, as Kubernetes sends it: exit code 143, and no lease to wait out."""
+    file = Path(str(loop.feedback.lake.directory)).parent / "topology.yaml"
+    text = file.read_text()
+    file.write_text(
+        text.replace(loop.topology.broker.bootstrap_servers, f"127.0.0.1:{free_port()}")
+    )
+    command = [sys.executable, "-m", "workers", "feedback", "run", "--topology", str(file)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        # It has the lease, and asks for a broker that is not there.
+        while not loop.log.place.names("flights/lease"):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(30) == 143
+
+    Lease(loop.log.place, "flights", SystemClock()).take()
+    assert loop.log.place.names("flights/runs") == ["000000001-begun.json"]
+
+
 def test_by_hand_changes_no_alias(loop: Loop) -> None:
     """The version is there, and the text says that it passed."""
     policy = loop.feedback.promotion.model_copy(update={"mode": "by_hand"})
@@ -215,6 +255,10 @@ class Time:
         """Seconds."""
         return self.at / 1000
 
+    def pass_(self, seconds: float) -> None:
+        """So much later."""
+        self.at += int(seconds * 1000)
+
 
 def test_only_one_run_has_the_loop(tmp_path: Path) -> None:
     """Until it leaves, or its time is over because it was killed."""
@@ -229,6 +273,17 @@ def test_only_one_run_has_the_loop(tmp_path: Path) -> None:
     second.take()
     with pytest.raises(LakeFault, match="another run has the loop"):
         first.renew()
+    with (
+        pytest.raises(LakeFault, match="another run has the loop"),
+        held(first, clock, SECONDS - 1, clock.pass_),
+    ):
+        pass
+    waited = clock.at
+    with held(first, clock, SECONDS, clock.pass_):
+        assert waited < clock.at
+        with pytest.raises(LakeFault, match="another run has the loop"):
+            second.take()
+    second.take()
     second.leave()
     first.take()
     assert len(place.names("flights/lease")) <= 4

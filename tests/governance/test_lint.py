@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.governance.schemas import Json, field, record, write_subject
+from tests.operate.loops import feedback_loop
 from workers.contracts.derive import derive, enrichment_block
 from workers.contracts.directory import ContractDirectory, read_directory
 from workers.contracts.schema import parse
@@ -168,11 +169,13 @@ def test_an_output_has_a_version_for_each_of_its_input(
 def test_every_topic_of_the_topology_is_described_in_its_role(
     tmp_path: Path, topology: Topology
 ) -> None:
-    """The dead letters' too, and the comparisons'."""
+    """The dead letters' too, the comparisons' and the outcomes'."""
     worker = next(iter(topology.workers.values()))
     shadow = ShadowTopic(topic="flights.comparisons")
     shadowed = worker.model_copy(update={"shadow": shadow})
-    topology = topology.model_copy(update={"workers": {worker.name: shadowed}})
+    topology = topology.model_copy(
+        update={"workers": {worker.name: shadowed}, "feedback": {"flights": feedback_loop()}}
+    )
     write_subject(tmp_path, "flights.enriched", record(), role="decisions")
     write_subject(tmp_path, "flights.dlq", role="dead_letter")
     directory: ContractDirectory = read_directory(tmp_path)
@@ -183,6 +186,7 @@ def test_every_topic_of_the_topology_is_described_in_its_role(
         ("topic-not-described", "flights"),
         ("topic-not-described", "flights.decisions"),
         ("topic-not-described", "flights.comparisons"),
+        ("topic-not-described", "flights.outcomes"),
         ("topic-role-differs", "flights.enriched-value"),
     }
     assert {finding.severity for finding in findings} == {Severity.ERROR}

@@ -12,6 +12,7 @@ import pytest
 
 from tests.contracts.stub_registry import record
 from tests.contracts.test_real_registry import optional
+from tests.operate.loops import feedback_loop
 from workers.cli import app
 from workers.contracts.directory import ContractDirectory, read_directory
 from workers.contracts.registry import Registry
@@ -224,11 +225,13 @@ def test_the_workers_subjects_are_read_from_the_registry(
     shutil.copytree(ROOT / "schemas", owner.schemas)
     assert owner.register("--yes") == 0
 
-    found = from_registry(load(owner.topology))
+    demo = load(owner.topology)
+    looped = demo.model_copy(update={"feedback": {"flights": feedback_loop()}})
 
     # The demo has no challenger beside its champion and no feedback loop.
-    assert found.subjects == tuple(
+    assert from_registry(demo).subjects == tuple(
         name
         for name in read_directory(ROOT / "schemas").catalogue.subjects
         if name not in ("flights.comparisons-value", "flights.outcomes-value")
     )
+    assert "flights.outcomes-value" in from_registry(looped).subjects

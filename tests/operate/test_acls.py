@@ -7,12 +7,25 @@ from typing import Any
 
 import pytest
 
-from workers.operate.acls import Grant, Resource, SeenAcl, command, grants, lacking, principal
+from tests.operate.loops import feedback_loop
+from workers.operate.acls import (
+    Grant,
+    Resource,
+    SeenAcl,
+    by_principal,
+    command,
+    commands,
+    grants,
+    lacking,
+    loop_identity,
+    principal,
+    worker_identity,
+)
 from workers.operate.checks import acl_steps
 from workers.operate.seen import Seen
 from workers.operate.steps import Doer, Kind
 from workers.stream.clients import transactional_id
-from workers.topology import Broker, Delivery, Sequencing, Topology, Worker
+from workers.topology import Broker, Delivery, Feedback, Sequencing, Topology, Worker
 from workers.topology.shadow import ShadowTopic
 from workers.topology.worker import LedgerTopic
 
@@ -69,6 +82,48 @@ def test_a_shadow_needs_to_write_its_comparisons(worker: Worker) -> None:
     assert [(str(grant), grant.operations) for grant in more] == [
         ("topic flights.comparisons", ("Describe", "Write"))
     ]
+
+
+@pytest.fixture
+def loop() -> Feedback:
+    """A loop of the demo's worker."""
+    return feedback_loop()
+
+
+def test_a_loop_reads_and_nothing_else(worker: Worker, loop: Feedback) -> None:
+    """No group, no write, nothing of the worker's input and outputs."""
+    shadowed = worker.model_copy(update={"shadow": ShadowTopic(topic="flights.comparisons")})
+    one = loop_identity(Broker(bootstrap_servers="b:1"), loop, shadowed)
+
+    assert (one.what, one.principal) == ("feedback loop flights", "User:flights")
+    assert {(str(grant), *grant.operations) for grant in one.grants} == {
+        ("topic flights.decisions", "Describe", "Read"),
+        ("topic flights.outcomes", "Describe", "Read"),
+        ("topic flights.comparisons", "Describe", "Read"),
+    }
+
+
+def test_rights_are_printed_for_each_and_made_one_a_principal(
+    worker: Worker, loop: Feedback
+) -> None:
+    """Apart in the script; a Kubernetes object replaces another of its name, so there it is one."""
+    broker = Broker(bootstrap_servers="b:1")
+    apart = [worker_identity(broker, worker), loop_identity(broker, loop, worker)]
+    shared = loop.model_copy(update={"principal": WHO})
+    (one,) = by_principal([apart[0], loop_identity(broker, shared, worker)])
+    script = commands(broker, apart).splitlines()
+
+    assert [line for line in script if line.startswith("# ") and " as " in line] == [
+        f"# worker flight-delays as {WHO}",
+        "# feedback loop flights as User:flights",
+    ]
+    assert sum("--allow-principal User:flights " in line for line in script) == 2
+    assert len(by_principal(apart)) == 2
+    assert (one.what, one.principal) == ("worker flight-delays, feedback loop flights", WHO)
+    needed = {(str(grant), *grant.operations) for grant in one.grants}
+    assert ("topic flights.decisions", "Describe", "Read", "Write") in needed
+    assert ("topic flights.outcomes", "Describe", "Read") in needed
+    assert len(needed) == len(grants(worker)) + 1
 
 
 def test_who_keeps_the_order_of_keys_reads_what_failed(worker: Worker) -> None:
@@ -148,16 +203,17 @@ def test_a_missing_acl_is_a_step_for_a_person_with_its_command(
         for operation in grant.operations
     ]
     seen = Seen(brokers=1, acls=tuple(entry for entry in every if entry.resource != "group"))
-    found = list(acl_steps(topology.broker, worker, seen))
+    who = worker_identity(topology.broker, worker)
+    found = list(acl_steps(topology.broker, who, seen))
 
     assert [(s.kind, s.doer, s.target) for s in found] == [
         (Kind.ADD_ACL, Doer.PERSON, "group flight-delays")
     ]
     assert found[0].remedy.startswith("kafka-acls.sh --bootstrap-server ")
-    assert list(acl_steps(topology.broker, worker, Seen(brokers=1, acls=tuple(every)))) == []
-    assert list(acl_steps(topology.broker, worker, Seen(brokers=1, authorizer=False))) == []
+    assert list(acl_steps(topology.broker, who, Seen(brokers=1, acls=tuple(every)))) == []
+    assert list(acl_steps(topology.broker, who, Seen(brokers=1, authorizer=False))) == []
     root = Seen(brokers=1, acls=(), settings={"super.users": f"User:admin;{WHO}"})
-    assert [s.kind for s in acl_steps(topology.broker, worker, root)] == [Kind.NOTE]
+    assert [s.kind for s in acl_steps(topology.broker, who, root)] == [Kind.NOTE]
 
 
 def test_a_command_survives_the_shell(topology: Topology) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.operate.loops import feedback_loop
 from workers.contracts.directory import ContractDirectory, read_directory
 from workers.errors import ContractError, TopologyError
 from workers.operate.plan import Wanted, plan, wanted
@@ -63,7 +64,7 @@ def output(topology: Topology, **changes: Any) -> Topology:
 
 def wants(topology: Topology, files: ContractDirectory) -> Wanted:
     """What all of its workers want."""
-    return wanted(topology, topology.workers.values(), files)
+    return wanted(topology, topology.workers.values(), files, topology.feedback.values())
 
 
 def steps(topology: Topology, files: ContractDirectory, seen: Seen, **more: Any) -> list[Step]:
@@ -97,6 +98,87 @@ def test_a_cluster_as_wanted_has_an_empty_plan(
 ) -> None:
     """Nothing to do, nothing to say."""
     assert steps(topology, files, cluster()) == []
+
+
+def looped(topology: Topology, **outcomes: Any) -> Topology:
+    """The demo's topology with a feedback loop of its worker."""
+    return topology.model_copy(update={"feedback": {"flights": feedback_loop(**outcomes)}})
+
+
+def test_the_outcomes_are_somebody_elses_topic(
+    topology: Topology, files: ContractDirectory
+) -> None:
+    """Where they are missing their owner makes them; there is no step that changes them."""
+    odd = SeenTopic(partitions=1, replication_factor=1, settings={"retention.ms": "1"})
+    missing = steps(looped(topology), files, cluster())
+    there = steps(looped(topology), files, cluster(outcomes=odd))
+
+    assert [(s.kind, s.doer, s.target) for s in missing] == [
+        (Kind.FAULT, Doer.PERSON, "topic flights.outcomes")
+    ]
+    assert "owner" in missing[0].remedy
+    assert "feedback loop flights" in missing[0].why
+    assert there == []
+    assert "flights.outcomes" in wants(looped(topology), files).topic_names
+    assert "flights.outcomes" not in {
+        topic.name for topic in wants(looped(topology), files).written
+    }
+
+
+def test_outcomes_that_another_worker_writes_are_made_as_its_output(
+    topology: Topology, files: ContractDirectory
+) -> None:
+    """Its worker's step creates them, and the loop has nothing to say."""
+    enriched = looped(topology, topic="flights.enriched", subject="flights.enriched-value")
+    found = steps(enriched, files, Seen(brokers=3, topics={"flights": FLIGHTS}))
+
+    assert {step.kind for step in found} == {Kind.CREATE_TOPIC}
+
+
+def test_outcomes_of_a_compacted_topic_are_noted(
+    topology: Topology, files: ContractDirectory
+) -> None:
+    """What was known before a correction may be gone before it is collected."""
+    settings = {**SAFE, "cleanup.policy": "compact,delete"}
+    compacted = SeenTopic(partitions=6, replication_factor=3, settings=settings)
+    found = steps(looped(topology), files, cluster(outcomes=compacted))
+
+    assert [(step.kind, step.setting) for step in found] == [(Kind.NOTE, "cleanup.policy")]
+    assert not differs(found)
+
+
+def test_the_contract_of_the_outcomes_is_looked_for(
+    topology: Topology, files: ContractDirectory
+) -> None:
+    """Among the files, and in the registry."""
+    fine = cluster(outcomes=FLIGHTS)
+    unknown = steps(looped(topology, subject="nothing-value"), files, fine)
+    registered = steps(looped(topology), files, fine, registry=Registry(None))
+
+    assert [(step.kind, step.target) for step in unknown] == [(Kind.FAULT, "subject nothing-value")]
+    assert "outcomes of feedback loop flights" in unknown[0].why
+    versions = [step.target for step in registered if step.kind is Kind.REGISTER_VERSION]
+    assert "subject flights.outcomes-value" in versions
+
+
+def test_a_loop_has_rights_of_its_own_and_a_shared_principal_is_warned_of(
+    topology: Topology, files: ContractDirectory
+) -> None:
+    """Where there is an authorizer: its steps name it; as its worker it has the worker's too."""
+    seen = replace(cluster(outcomes=FLIGHTS), acls=(), authorizer=True)
+    apart = looped(topology)
+    loop = apart.feedback["flights"].model_copy(update={"principal": "User:flight-delays"})
+    shared = apart.model_copy(update={"feedback": {"flights": loop}})
+    found = steps(apart, files, seen)
+
+    assert [s.target for s in found if s.setting == "User:flights"] == [
+        "topic flights.decisions",
+        "topic flights.outcomes",
+    ]
+    assert not any(step.kind is Kind.WARNING for step in found)
+    assert [
+        (s.target, s.setting) for s in steps(shared, files, seen) if s.kind is Kind.WARNING
+    ] == [("feedback loop flights", "principal")]
 
 
 def test_missing_topics_are_created_like_the_input(

@@ -6,7 +6,7 @@ from tests.contracts.stub_registry import Entry, StubRegistry
 from workers.contracts.directory import read_directory
 from workers.contracts.sources import registry_source
 from workers.operate.steps import Kind
-from workers.operate.subjects import RegistrySeen, subject_steps
+from workers.operate.subjects import RegistrySeen, subject_steps, subjects_of
 from workers.topology import Topology
 from workers.topology.contracts import RegistryPlace
 from workers.wiring import pick
@@ -22,7 +22,8 @@ def test_what_the_registry_lacks_is_registered_by_a_person(topology: Topology) -
             text = files.catalogue.versions(subject)[1].schema.text
             stub.add(subject, 1, Entry(given, text))
 
-        steps = list(subject_steps(pick(topology, None), files, RegistrySeen(source)))
+        subjects = subjects_of(pick(topology, None))
+        steps = list(subject_steps("worker w", subjects, files, RegistrySeen(source)))
         source.close()
 
     found = {(step.kind, step.target) for step in steps if step.kind is not Kind.SET_COMPATIBILITY}

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from workers.operate.acls import worker_identity
 from workers.operate.steps import TopicSpec
 from workers.operate.strimzi import documents, kafka_topic, kafka_user, object_name
 from workers.topology import Broker, Topology
@@ -111,8 +112,8 @@ def test_the_objects_fit_strimzis_schemas(
         replication_factor=3,
         settings={"cleanup.policy": "delete", "retention.ms": "86400000"},
     )
-    worker = topology.workers["flight-delays"]
-    text = documents([kafka_topic(topic, "main"), kafka_user(broker, worker, "main")])
+    who = worker_identity(broker, topology.workers["flight-delays"])
+    text = documents([kafka_topic(topic, "main"), kafka_user(broker, who, "main")])
 
     made = list(YAML(typ="safe").load_all(text))
 

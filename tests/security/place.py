@@ -23,12 +23,14 @@ from tests.conftest import ROOT
 from tests.contracts.certificates import Authority, Pair
 from tests.security.tokens import AUDIENCE, ISSUER, TokenServer
 from workers.operate.acls import commands
+from workers.operate.plan import wanted
 from workers.testing import RealKafka
 from workers.testing.kafka import LocalProcess
 from workers.testing.listeners import Listener, Secured, login, served_with, tokens, trusting
 from workers.topology import Topology
 
-USER = "ann"
+USER, COLLECTOR = "ann", "lou"
+"""Who the worker is, and who runs its feedback loop."""
 PASSWORD = "hunter2-only-for-this-test"  # noqa: S105  of a broker that lives as long as the test
 FROM_ENVIRONMENT = "${PASSWORD}"
 CLIENT_SECRET = "hunter3-only-for-this-test"  # noqa: S105  likewise
@@ -51,6 +53,18 @@ workers:
     instance: host-1
     first_start: earliest
 {more}"""
+LOOP = """feedback:
+  flights:
+    worker: flight-delays
+    principal: User:{who}
+    outcomes:
+      topic: flights.outcomes
+      decision_id: decision_id
+      label: arrival_delay > 15
+      known_at: landed_at
+    matures: 24h
+    lake: {{directory: lake}}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +99,14 @@ class Place:
         """The key `tls` of a topology, with who signed the broker's certificate."""
         return f"tls: {{{', '.join([f'ca: {self.authority.ca}', *more])}}}"
 
-    def scram(self, mechanism: str = "SCRAM-SHA-512", password: str = FROM_ENVIRONMENT) -> str:
+    def scram(
+        self,
+        mechanism: str = "SCRAM-SHA-512",
+        password: str = FROM_ENVIRONMENT,
+        user: str = USER,
+    ) -> str:
         """Security by a password, encrypted."""
-        sasl = f'{{mechanism: {mechanism}, username: {USER}, password: "{password}"}}'
+        sasl = f'{{mechanism: {mechanism}, username: {user}, password: "{password}"}}'
         return f"{{protocol: SASL_SSL, sasl: {sasl}, {self.tls()}}}"
 
     def mutual(self, pair: Pair, *more: str) -> str:
@@ -112,7 +131,8 @@ def place(folder: Path) -> Iterator[Place]:
     with TokenServer(
         folder, ours.sign("tokens"), client="worker", secret=CLIENT_SECRET, subject=USER
     ) as server:
-        way_in = login("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", users={USER: PASSWORD})
+        users = {USER: PASSWORD, COLLECTOR: PASSWORD}
+        way_in = login("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", users=users)
         oauth = tokens(server.keys, issuer=ISSUER, audience=AUDIENCE)
         clients = served_with(broker.certificate, broker.key, clients=ours.ca)
         listeners = {
@@ -122,7 +142,7 @@ def place(folder: Path) -> Iterator[Place]:
             "elsewhere": _tls_alone(elsewhere),
             "expired": _tls_alone(expired),
         }
-        secured = Secured(listeners=listeners, scram={USER: PASSWORD}, java=trusting(server.keys))
+        secured = Secured(listeners=listeners, scram=users, java=trusting(server.keys))
         process = LocalProcess(secured=secured)
         with RealKafka(process) as kafka:
             kafka.create_topic("flights", 2)
@@ -198,5 +218,6 @@ def _exactly(held: AclBinding) -> AclBindingFilter:
 
 def needed(topology: Topology) -> list[str]:
     """The commands that `workers plan --output acls` prints."""
-    script = commands(topology.broker, topology.workers.values())
+    wants = wanted(topology, topology.workers.values(), None, topology.feedback.values())
+    script = commands(topology.broker, wants.identities)
     return [line for line in script.splitlines() if not line.startswith("#")]

@@ -64,6 +64,15 @@ class Taken:
             for metric in scope.metrics
         }
 
+    @property
+    def senders(self) -> list[dict[str, Any]]:
+        """Attributes of the resource of each request of metrics."""
+        return [
+            attributes(each.resource)
+            for request in self._metrics
+            for each in request.resource_metrics
+        ]
+
 
 def attributes(of: Any) -> dict[str, Any]:
     """Attributes of a span or a point, in plain types."""

@@ -13,12 +13,12 @@ from workers.models.following import ModelEvent
 from workers.models.shadow.counts import Fault, ShadowEvent, Skip
 from workers.stream.journal import Event
 from workers.stream.snapshot import PauseKind
-from workers.telemetry import attributes, names
+from workers.telemetry import attributes, loops, names
 from workers.telemetry.events import LOG_EVENTS, TelemetryEvent
 from workers.telemetry.kinds import Attribute, Kind, Metric
-from workers.telemetry.names import METRICS
 from workers.topology import Backend, Degrade, OnStale
 
+METRICS = (*names.METRICS, *loops.METRICS)
 SEMCONV_UNITS = {"s", "By", "1"}
 
 
@@ -59,8 +59,12 @@ def test_names_are_of_the_form_and_each_its_own() -> None:
 
 def test_every_metric_is_counted_somewhere() -> None:
     """A name that no code uses would be a promise to nobody."""
-    constants = [name for name, value in vars(names).items() if isinstance(value, Metric)]
-    files = [f for f in (ROOT / "workers").rglob("*.py") if f != Path(names.__file__)]
+    lists = (names, loops)
+    constants = [
+        name for of in lists for name, value in vars(of).items() if isinstance(value, Metric)
+    ]
+    own = {Path(of.__file__) for of in lists if of.__file__}
+    files = [f for f in (ROOT / "workers").rglob("*.py") if f not in own]
     used = {word for file in files for word in re.findall(r"[A-Z_]{3,}", file.read_text())}
 
     assert [name for name in constants if name not in used] == []
@@ -76,6 +80,8 @@ def test_every_metric_is_counted_somewhere() -> None:
         (names.CPU_TIME, "process_cpu_time_seconds_total"),
         (names.SCORE, "workers_score"),
         (names.LAG_TREND, "workers_partition_lag_trend"),
+        (loops.LAST_RUN, "workers_feedback_last_run_seconds"),
+        (loops.COVERAGE, "workers_feedback_coverage"),
     ],
 )
 def test_prometheus_names_follow_the_rules(metric: Metric, name: str) -> None:

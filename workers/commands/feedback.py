@@ -15,7 +15,9 @@ from workers.commands.feedback_common import (
     Output,
     TopologyFile,
     as_json,
+    ended_by_sigterm,
     instant,
+    reported_run,
 )
 from workers.topology import load
 
@@ -44,7 +46,7 @@ def collect(
     from workers.stream.clock import SystemClock
 
     found, clock = open_loop(load(topology), loop), SystemClock()
-    with sources(found, clock) as opened:
+    with ended_by_sigterm(), sources(found, clock) as opened:
         state = Collector(found.feedback, found.log, clock).collect(opened, accept_loss=accept_loss)
     newest = found.log.newest()
     if output is Output.JSON:
@@ -132,7 +134,7 @@ def report(  # noqa: PLR0913  what a report is of, and where it goes
     html: Annotated[Path | None, typer.Option(help="Write the page there.")] = None,
     metrics: Annotated[
         Path | None,
-        typer.Option(help="Write the newest month's figures there, as a textfile of Prometheus."),
+        typer.Option(help="Write the figures there, as a textfile of Prometheus."),
     ] = None,
     topology: TopologyFile = DEFAULT_TOPOLOGY,
 ) -> None:
@@ -141,17 +143,19 @@ def report(  # noqa: PLR0913  what a report is of, and where it goes
     from workers.feedback.opening import open_loop
     from workers.feedback.page import render
     from workers.feedback.report import report as reported
-    from workers.feedback.textfile import textfile
+    from workers.feedback.telling import textfile
     from workers.offline.files import whole
 
     found = open_loop(load(topology), loop)
     now = instant(as_of) or datetime.datetime.now(datetime.UTC)
     first = instant(since) or datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     document = reported(found, Window(first, instant(until) or now, now))
-    for target, text in ((html, render), (metrics, textfile)):
-        if target is not None:
-            with whole(target) as made:
-                made.write_text(text(document))
+    if html is not None:
+        with whole(html) as made:
+            made.write_text(render(document))
+    if metrics is not None:
+        with whole(metrics) as made:
+            made.write_text(textfile(found, document))
     print(as_json(document))
 
 
@@ -200,23 +204,32 @@ def gate(
 
 
 @app.command(epilog="Example: workers feedback run flights")
-def run(
+def run(  # noqa: PLR0913  what a timer says
     loop: LoopArgument = None,
     *,
     as_of: AsOf = None,
     html: Annotated[Path | None, typer.Option(help="Write the report there afterwards.")] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(help="Write its figures there, as a textfile of Prometheus."),
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, help="As of `compact`. Only where nothing else collects."),
+    ] = None,
+    wait: Annotated[
+        int, typer.Option(min=0, help="Seconds to wait for another run, or one that was killed.")
+    ] = 0,
     topology: TopologyFile = DEFAULT_TOPOLOGY,
 ) -> None:
     """The whole loop, once: for a timer, such as a CronJob. A run that was killed is taken up.
 
     Collect and compact; move a canary on or take it back, take back a champion that decays; train
-    when it is due, hold the result to the gate and, where that is declared, begin its canary.
+    when it is due, hold the result to the gate and, where that is declared, begin its canary. Then
+    the report's figures go to the topology's collector, where there is one.
     """
     from workers.feedback.collect import CollectedState, Collector
-    from workers.feedback.dataset import Window
     from workers.feedback.opening import open_loop, sources
-    from workers.feedback.page import render
-    from workers.feedback.report import report as reported
     from workers.feedback.run import Runner
     from workers.stream.clock import SystemClock
 
@@ -227,8 +240,7 @@ def run(
             return Collector(found.feedback, found.log, clock).collect(opened)
 
     now = instant(as_of) or datetime.datetime.now(datetime.UTC)
-    ran = Runner(found, clock, collected).run(now)
-    if html is not None:
-        since = ran.as_of - datetime.timedelta(seconds=found.feedback.retrain.window)
-        html.write_text(render(reported(found, Window(since, ran.as_of, ran.as_of))))
-    print(as_json(asdict(ran)))
+    with ended_by_sigterm():
+        ran = Runner(found, clock, collected, keep=keep, wait=wait).run(now)
+        told = reported_run(found, ran.as_of, clock, html, metrics)
+    print(as_json({**asdict(ran), "steps": {**ran.steps, **told}}))

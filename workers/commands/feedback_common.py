@@ -5,12 +5,18 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from workers.feedback.opening import Loop
+    from workers.stream.clock import Clock
 
 TopologyFile = Annotated[
     Path, typer.Option("--topology", "-t", help="The topology file.", show_default=True)
@@ -26,6 +32,51 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the work with exit code 143, and what is held is left.
+
+    Without it process 1 of a container, which Kubernetes asks to end, would not hear of it.
+    """
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def reported_run(
+    loop: Loop, as_of: datetime.datetime, clock: Clock, html: Path | None, metrics: Path | None
+) -> dict[str, str]:
+    """The report after a run, for whoever is to have it: what became of its figures, in words."""
+    from workers import __version__
+    from workers.feedback.dataset import Window
+    from workers.feedback.page import render
+    from workers.feedback.report import report
+    from workers.feedback.telling import registry_of, textfile
+    from workers.offline.files import whole
+    from workers.telemetry.settings import Identity
+    from workers.wiring.telemetry import collects_metrics, send_metrics
+
+    if html is None and metrics is None and not collects_metrics(loop.topology):
+        return {}
+    since = as_of - datetime.timedelta(seconds=loop.feedback.retrain.window)
+    found = report(loop, Window(since, as_of, as_of))
+    if html is not None:
+        with whole(html) as made:
+            made.write_text(render(found))
+    if metrics is not None:
+        with whole(metrics) as made:
+            made.write_text(textfile(loop, found))
+    who = Identity(loop.worker.name, f"feedback.{loop.feedback.name}", __version__)
+    said = send_metrics(loop.topology, who, registry_of(loop, found), clock)
+    return {} if said is None else {"metrics": said}
 
 
 def instant(text: str | None) -> datetime.datetime | None:

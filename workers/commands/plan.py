@@ -21,7 +21,7 @@ from workers.errors import ClientHalt, ContractError, ExitCode, Retry, TopologyE
 from workers.operate.acls import commands
 from workers.operate.plan import Wanted, plan, wanted
 from workers.operate.steps import Doer, Kind, Step, as_data, differs
-from workers.topology import Topology, Worker, load
+from workers.topology import Feedback, Topology, Worker, load
 
 if TYPE_CHECKING:
     from workers.operate.look import Cluster
@@ -72,7 +72,7 @@ def show_plan(
     """
     wants = _wants(topology, worker)
     if output is PlanOutput.ACLS:
-        print(commands(wants.topology.broker, wants.workers), end="")
+        print(commands(wants.topology.broker, wants.identities), end="")
         return
     _, seen = _looked(wants)
     if output is PlanOutput.STRIMZI:
@@ -127,16 +127,20 @@ def apply_plan(
 
 def _wants(path: Path, name: str | None) -> Wanted:
     loaded = load(path)
-    return wants_of(loaded, _picked(loaded, name))
+    workers = _picked(loaded, name)
+    loops = [loop for loop in loaded.feedback.values() if loop.worker in {w.name for w in workers}]
+    return wants_of(loaded, workers, loops)
 
 
-def wants_of(topology: Topology, workers: Iterable[Worker]) -> Wanted:
-    """What these workers want, with the contracts of the topology's directory, if it has one."""
+def wants_of(
+    topology: Topology, workers: Iterable[Worker], loops: Iterable[Feedback] = ()
+) -> Wanted:
+    """What these want, with the contracts of the topology's directory, if it has one."""
     from workers.contracts.directory import read_directory
 
     directory = topology.contracts.directory
     contracts = read_directory(directory) if directory is not None else None
-    return wanted(topology, workers, contracts)
+    return wanted(topology, workers, contracts, loops)
 
 
 def _picked(topology: Topology, name: str | None) -> tuple[Worker, ...]:
@@ -188,6 +192,7 @@ def opened_registry(wants: Wanted) -> Iterator[SubjectsSeen | None]:
 
 
 def _strimzi(wants: Wanted, seen: Seen, cluster: str) -> str:
+    from workers.operate.acls import by_principal
     from workers.operate.strimzi import documents, kafka_topic, kafka_user
     from workers.operate.topics import made
 
@@ -201,7 +206,8 @@ def _strimzi(wants: Wanted, seen: Seen, cluster: str) -> str:
             )
         objects.append(kafka_topic(found, cluster))
     broker = wants.topology.broker
-    return documents([*objects, *(kafka_user(broker, w, cluster) for w in wants.workers)])
+    users = (kafka_user(broker, one, cluster) for one in by_principal(wants.identities))
+    return documents([*objects, *users])
 
 
 def _helm(wants: Wanted, seen: Seen) -> str:

@@ -141,6 +141,7 @@ def _version(loop: Loop, found: Judged, drift: Drift | None) -> Document:
     known = found.of(pl.col("label").is_not_null())
     return {
         **quality(found),
+        "last": found.frame["event_at"].max(),
         "mix": _counts(found, "decision"),
         "calibration": [asdict(each) for each in measures.calibration(labels, scores)],
         "thresholds": [asdict(each) for each in thresholds(labels, scores, CUTS)],

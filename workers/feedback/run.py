@@ -19,7 +19,8 @@ from workers.errors import ModelError
 from workers.feedback import live
 from workers.feedback.collect import CollectedState, nowhere
 from workers.feedback.gate import gate
-from workers.feedback.lake.compact import compact
+from workers.feedback.lake.commits import Log
+from workers.feedback.lake.compact import clean, compact
 from workers.feedback.lake.lease import Lease, held
 from workers.feedback.lake.place import LakeFault
 from workers.feedback.learning.retrain import made_at, retrain
@@ -57,10 +58,25 @@ Failpoint = Callable[[str], None]
 
 
 class Runner:
-    """Runs a loop. `collect` brings the lake up to date; `at` is told between two steps."""
+    """Runs a loop. `collect` brings the lake up to date; `at` is told between two steps.
 
-    def __init__(self, loop: Loop, clock: Clock, collect: Collect, at: Failpoint = nowhere) -> None:
+    With `keep`, older documents of the lake are forgotten and files that none names removed: only
+    where nobody else collects. Another run's lease is waited for, `wait` seconds.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        clock: Clock,
+        collect: Collect,
+        at: Failpoint = nowhere,
+        *,
+        keep: int | None = None,
+        wait: float = 0.0,
+    ) -> None:
         self._loop = loop
+        self._keep = keep
+        self._wait = wait
         self._clock = clock
         self._collect = collect
         self._at = at
@@ -74,7 +90,7 @@ class Runner:
             LakeFault: another run has the loop.
             Halt: a step cannot be done; what was done before it stands.
         """
-        with held(self._lease):
+        with held(self._lease, self._clock, self._wait):
             return self._run(as_of)
 
     def _run(self, as_of: datetime.datetime) -> Ran:
@@ -90,6 +106,9 @@ class Runner:
         for name, step in (("collect", self._collected), ("compact", self._compacted)):
             steps[name] = step()
             self._next(name)
+        if self._keep is not None:
+            steps["clean"] = self._cleaned(self._keep)
+            self._next("clean")
         steps["serving"] = self._serving(as_of)
         self._next("serving")
         retrained = before.retrained if before is not None else None
@@ -117,6 +136,9 @@ class Runner:
         now = datetime.datetime.fromtimestamp(self._clock.now() / 1000, datetime.UTC)
         made = compact(self._loop.log, now, nowhere)
         return f"{made.before} files became {made.after}"
+
+    def _cleaned(self, keep: int) -> str:
+        return f"{clean(self._loop.log, keep)} files that no document names removed"
 
     def _serving(self, as_of: datetime.datetime) -> str:
         """Move a canary on, or take it back; take back a champion that decays."""
@@ -210,8 +232,7 @@ class Runner:
         )
 
     def _newest(self) -> tuple[int, Literal["begun", "ended"]]:
-        found = [_NUMBER.fullmatch(n) for n in self._place.names(f"{self._loop.log.loop}/runs")]
-        numbers = [(int(match[1]), match[2]) for match in found if match]
+        numbers = _notes(self._loop.log)
         if not numbers:
             return 0, "ended"
         number, state = max(numbers)
@@ -219,17 +240,39 @@ class Runner:
         return number, "ended" if state == "ended" else "begun"
 
     def _record(self, number: int, state: str) -> Record:
-        try:
-            return Record.model_validate_json(self._place.read(self._path(number, state)))
-        except FileNotFoundError as error:
-            raise LakeFault(f"{self._path(number, state)}: is gone") from error
+        return _read(self._loop.log, number, state)
 
     def _write(self, number: int, state: str, record: Record) -> None:
-        if not self._place.create(self._path(number, state), record.model_dump_json().encode()):
-            raise LakeFault(f"{self._path(number, state)}: another run was first")
+        path = _path(self._loop.log, number, state)
+        if not self._place.create(path, record.model_dump_json().encode()):
+            raise LakeFault(f"{path}: another run was first")
 
-    def _path(self, number: int, state: str) -> str:
-        return f"{self._loop.log.loop}/runs/{number:09d}-{state}.json"
+
+def last_run(log: Log) -> datetime.datetime | None:
+    """The instant of the newest run that ended; None where none has.
+
+    Raises:
+        LakeFault: its note cannot be read.
+    """
+    ended = [number for number, state in _notes(log) if state == "ended"]
+    return _read(log, max(ended), "ended").as_of if ended else None
+
+
+def _notes(log: Log) -> list[tuple[int, str]]:
+    found = [_NUMBER.fullmatch(name) for name in log.place.names(f"{log.loop}/runs")]
+    return [(int(match[1]), match[2]) for match in found if match]
+
+
+def _read(log: Log, number: int, state: str) -> Record:
+    path = _path(log, number, state)
+    try:
+        return Record.model_validate_json(log.place.read(path))
+    except FileNotFoundError as error:
+        raise LakeFault(f"{path}: is gone") from error
+
+
+def _path(log: Log, number: int, state: str) -> str:
+    return f"{log.loop}/runs/{number:09d}-{state}.json"
 
 
 def _since(aliases: Aliases, version: str | None) -> datetime.datetime | None:

@@ -32,7 +32,7 @@ def open_registry(topology: Topology) -> RegistrySource:
 
 
 def from_registry(topology: Topology) -> Catalogue:
-    """Every subject that the topology's workers name, as the registry has it.
+    """Every subject that the topology's workers and loops name, as the registry has it.
 
     Raises:
         ContractError: the topology names no registry, or an id stands for two schemas.
@@ -45,6 +45,7 @@ def from_registry(topology: Topology) -> Catalogue:
             subjects[worker.decisions.subject] = None
         if worker.shadow is not None:
             subjects[worker.shadow.subject] = None
+    subjects |= dict.fromkeys(loop.outcomes.subject for loop in topology.feedback.values())
     source = open_registry(topology)
     try:
         return Catalogue(entry for subject in subjects for entry in source.versions(subject))

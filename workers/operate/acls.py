@@ -1,4 +1,4 @@
-"""The ACLs that a worker needs, no more; which of them a cluster lacks; kafka-acls commands.
+"""The ACLs that who connects needs, no more; which a cluster lacks; kafka-acls commands.
 
 Kafka's authorizer takes Read and Write to imply Describe (StandardAuthorizerData.java). Producing
 idempotently needs no IdempotentWrite on the cluster since Kafka 2.8: Write on any topic will do
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from workers.topology import Broker, Delivery, Sequencing, Worker
+from workers.topology import Broker, Delivery, Feedback, Sequencing, Worker
 
 
 class Resource(StrEnum):
@@ -52,12 +52,34 @@ class SeenAcl:
     host: str
 
 
-def principal(broker: Broker, worker: Worker) -> str:
-    """Who the worker is to the authorizer, as far as the topology says."""
-    if worker.principal:
-        return worker.principal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who comes to the brokers, and what it needs of them. `what` it is, as `worker flights`."""
+
+    what: str
+    principal: str
+    grants: tuple[Grant, ...]
+
+
+def principal(broker: Broker, of: Worker | Feedback) -> str:
+    """Who a worker or a feedback loop is to the authorizer, as far as the topology says."""
+    if of.principal:
+        return of.principal
     sasl = broker.security.sasl
-    return f"User:{sasl.username if sasl and sasl.username else worker.name}"
+    return f"User:{sasl.username if sasl and sasl.username else of.name}"
+
+
+def worker_identity(broker: Broker, worker: Worker) -> Identity:
+    """A worker's processes."""
+    who = principal(broker, worker)
+    return Identity(what=f"worker {worker.name}", principal=who, grants=grants(worker))
+
+
+def loop_identity(broker: Broker, loop: Feedback, worker: Worker) -> Identity:
+    """What runs `workers feedback collect` or `run`; `worker` is the loop's."""
+    needed = loop_grants(loop, worker)
+    what = f"feedback loop {loop.name}"
+    return Identity(what=what, principal=principal(broker, loop), grants=needed)
 
 
 def grants(worker: Worker) -> tuple[Grant, ...]:
@@ -99,6 +121,38 @@ def grants(worker: Worker) -> tuple[Grant, ...]:
             )
         )
     return tuple(found)
+
+
+def loop_grants(loop: Feedback, worker: Worker) -> tuple[Grant, ...]:
+    """What collecting needs: to read. Nobody commits, so there is no group."""
+    topics = {loop.outcomes.topic: "outcomes"}
+    if worker.decisions is not None:
+        topics = {worker.decisions.topic: "decisions", **topics}
+    if worker.shadow is not None:
+        topics[worker.shadow.topic] = "comparisons"
+    return tuple(
+        Grant(resource=Resource.TOPIC, name=topic, operations=("Describe", "Read"), why=role)
+        for topic, role in topics.items()
+    )
+
+
+def by_principal(identities: Iterable[Identity]) -> tuple[Identity, ...]:
+    """One entry a principal, with all that any of its identities needs."""
+    found: dict[str, Identity] = {}
+    for one in identities:
+        other = found.get(one.principal)
+        found[one.principal] = one if other is None else _both(other, one)
+    return tuple(found.values())
+
+
+def _both(one: Identity, other: Identity) -> Identity:
+    needed = {(grant.resource, grant.name, grant.prefixed): grant for grant in one.grants}
+    for grant in other.grants:
+        key = (grant.resource, grant.name, grant.prefixed)
+        there = needed.setdefault(key, grant)
+        operations = tuple(sorted({*there.operations, *grant.operations}))
+        needed[key] = replace(there, operations=operations)
+    return replace(one, what=f"{one.what}, {other.what}", grants=tuple(needed.values()))
 
 
 def _followed(worker: Worker) -> frozenset[str]:
@@ -155,12 +209,11 @@ def command(broker: Broker, who: str, grant: Grant) -> str:
     return shlex.join(words)
 
 
-def commands(broker: Broker, workers: Iterable[Worker]) -> str:
-    """A shell script that gives the workers what they need."""
+def commands(broker: Broker, identities: Iterable[Identity]) -> str:
+    """A shell script that gives each what it needs."""
     lines = []
-    for worker in workers:
-        who = principal(broker, worker)
-        lines.append(f"# worker {worker.name} as {who}")
-        for grant in grants(worker):
-            lines += [f"# {grant.why}", command(broker, who, grant)]
+    for one in identities:
+        lines.append(f"# {one.what} as {one.principal}")
+        for grant in one.grants:
+            lines += [f"# {grant.why}", command(broker, one.principal, grant)]
     return "\n".join(lines) + "\n"

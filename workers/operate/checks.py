@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from workers.operate.acls import command, grants, lacking, principal
+from workers.operate.acls import Identity, command, lacking
 from workers.operate.seen import Seen
 from workers.operate.steps import Doer, Kind, Step, fault, note, warning
 from workers.operate.topics import sizes
@@ -151,15 +151,15 @@ def group_steps(worker: Worker, seen: Seen) -> Iterator[Step]:
         )
 
 
-def acl_steps(broker: Broker, worker: Worker, seen: Seen) -> Iterator[Step]:
-    """ACLs that the worker lacks, with the command that gives them."""
+def acl_steps(broker: Broker, identity: Identity, seen: Seen) -> Iterator[Step]:
+    """ACLs that it lacks, with the command that gives them."""
     if seen.acls is None:
         return
-    who = principal(broker, worker)
+    who = identity.principal
     if who in seen.settings.get("super.users", "").split(";"):
-        yield note(f"worker {worker.name}", f"{who} is a super user: ACLs do not bind it")
+        yield note(identity.what, f"{who} is a super user: ACLs do not bind it")
         return
-    for grant in grants(worker):
+    for grant in identity.grants:
         missing = lacking(grant, who, seen.acls)
         if missing:
             allowed = [operation for operation in grant.operations if operation not in missing]
@@ -170,6 +170,6 @@ def acl_steps(broker: Broker, worker: Worker, seen: Seen) -> Iterator[Step]:
                 setting=who,
                 current=", ".join(allowed) or "none",
                 wanted=", ".join(grant.operations),
-                why=f"{grant.why} of worker {worker.name}",
+                why=f"{grant.why} of {identity.what}",
                 remedy=command(broker, who, grant),
             )

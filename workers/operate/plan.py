@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from workers.contracts.directory import ContractDirectory
+from workers.operate.acls import Identity, loop_identity, worker_identity
 from workers.operate.checks import acl_steps, broker_steps, group_steps, input_steps
+from workers.operate.loops import outcomes_steps, shared_principal
 from workers.operate.seen import Seen
 from workers.operate.steps import Kind, Step, note, warning
-from workers.operate.subjects import SubjectsSeen, subject_steps
+from workers.operate.subjects import SubjectsSeen, subject_steps, subjects_of
 from workers.operate.topics import topic_steps
 from workers.operate.wanted import WantedTopic, keys_topic, merged, retentions, wanted_topics
-from workers.topology import Topology, Worker
+from workers.topology import Feedback, Topology, Worker
 
 _PLACE = {Kind.FAULT: 0, Kind.WARNING: 2, Kind.NOTE: 3}
 
@@ -21,14 +23,24 @@ _PLACE = {Kind.FAULT: 0, Kind.WARNING: 2, Kind.NOTE: 3}
 class Wanted:
     """What a topology wants.
 
-    `workers` are those that are planned for. `topics` are all that any worker of the topology
-    writes to, by name: one worker may read what another writes.
+    `workers` and `loops` are those that are planned for. `topics` are all that any worker of the
+    topology writes to, by name: one worker may read what another writes.
     """
 
     topology: Topology
     workers: tuple[Worker, ...]
     topics: Mapping[str, WantedTopic]
     contracts: ContractDirectory | None
+    loops: tuple[Feedback, ...] = ()
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Who comes to the brokers: workers, then loops."""
+        broker, workers = self.topology.broker, self.topology.workers
+        return (
+            *(worker_identity(broker, worker) for worker in self.workers),
+            *(loop_identity(broker, loop, workers[loop.worker]) for loop in self.loops),
+        )
 
     @property
     def written(self) -> tuple[WantedTopic, ...]:
@@ -44,14 +56,18 @@ class Wanted:
     @property
     def topic_names(self) -> tuple[str, ...]:
         """Every topic that has to be looked at."""
-        every = self.topology.workers.values()
-        return tuple(dict.fromkeys([*(worker.input.topic for worker in every), *self.topics]))
+        inputs = (worker.input.topic for worker in self.topology.workers.values())
+        outcomes = (loop.outcomes.topic for loop in self.loops)
+        return tuple(dict.fromkeys([*inputs, *outcomes, *self.topics]))
 
 
 def wanted(
-    topology: Topology, workers: Iterable[Worker], contracts: ContractDirectory | None
+    topology: Topology,
+    workers: Iterable[Worker],
+    contracts: ContractDirectory | None,
+    loops: Iterable[Feedback] = (),
 ) -> Wanted:
-    """What is wanted for these workers of a topology.
+    """What is wanted for these workers and feedback loops of a topology.
 
     Raises:
         ContractError: a subject.yaml states a retention that is none.
@@ -63,7 +79,8 @@ def wanted(
         for worker in topology.workers.values()
         for topic in (*wanted_topics(worker, kept), *keys_topic(topology.gateway, worker))
     )
-    return Wanted(topology, tuple(workers), {topic.name: topic for topic in topics}, contracts)
+    named = {topic.name: topic for topic in topics}
+    return Wanted(topology, tuple(workers), named, contracts, tuple(loops))
 
 
 def plan(wants: Wanted, seen: Seen, registry: SubjectsSeen | None = None) -> list[Step]:
@@ -76,17 +93,23 @@ def plan(wants: Wanted, seen: Seen, registry: SubjectsSeen | None = None) -> lis
 def _topics(wants: Wanted, seen: Seen) -> Iterator[Step]:
     for worker in wants.workers:
         yield from input_steps(worker, wants.topics, seen)
+    for loop in wants.loops:
+        yield from outcomes_steps(loop, wants.topics, seen)
     for topic in wants.written:
         yield from topic_steps(topic, wants.topics, seen)
 
 
 def _others(wants: Wanted, seen: Seen, registry: SubjectsSeen | None) -> Iterator[Step]:
-    for worker in wants.workers:
+    for whose, subjects in _subjects(wants):
         if wants.contracts is not None:
-            yield from subject_steps(worker, wants.contracts, registry)
+            yield from subject_steps(whose, subjects, wants.contracts, registry)
+    for worker in wants.workers:
         yield from broker_steps(worker, seen)
         yield from group_steps(worker, seen)
-        yield from acl_steps(wants.topology.broker, worker, seen)
+    for identity in wants.identities:
+        yield from acl_steps(wants.topology.broker, identity, seen)
+    for loop in wants.loops:
+        yield from shared_principal(wants.topology, loop, seen)
     if seen.authorizer is False:
         yield note("ACLs", "the cluster has no authorizer: nothing to check")
     for what in seen.unread:
@@ -96,3 +119,10 @@ def _others(wants: Wanted, seen: Seen, registry: SubjectsSeen | None) -> Iterato
             "run it as a principal with Describe and DescribeConfigs on the topics, Describe on "
             "the group, and Describe and DescribeConfigs on the cluster",
         )
+
+
+def _subjects(wants: Wanted) -> Iterator[tuple[str, Mapping[str, str]]]:
+    for worker in wants.workers:
+        yield f"worker {worker.name}", subjects_of(worker)
+    for loop in wants.loops:
+        yield f"feedback loop {loop.name}", {"outcomes": loop.outcomes.subject}

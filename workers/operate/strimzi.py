@@ -13,9 +13,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from workers.operate.acls import Grant, Resource, grants, principal
+from workers.operate.acls import Grant, Identity, Resource
 from workers.operate.steps import TopicSpec
-from workers.topology import Broker, Worker
+from workers.topology import Broker
 
 API = "kafka.strimzi.io/v1"
 _TYPES = {
@@ -46,14 +46,17 @@ def kafka_topic(topic: TopicSpec, cluster: str) -> dict[str, Any]:
     }
 
 
-def kafka_user(broker: Broker, worker: Worker, cluster: str) -> dict[str, Any]:
-    """The object for a worker's principal, with what it needs and no more."""
-    who = principal(broker, worker).partition(":")[2]
+def kafka_user(broker: Broker, identity: Identity, cluster: str) -> dict[str, Any]:
+    """The object for a principal, with what it needs and no more.
+
+    An object replaces another of its name: see `acls.by_principal`.
+    """
+    who = identity.principal.partition(":")[2]
     name = object_name(who.removeprefix("CN=").partition(",")[0])
     spec: dict[str, Any] = {}
     if (kind := _authentication(broker)) is not None:
         spec["authentication"] = {"type": kind}
-    acls = [_rule(grant) for grant in grants(worker)]
+    acls = [_rule(grant) for grant in identity.grants]
     spec["authorization"] = {"type": "simple", "acls": acls}
     return {
         "apiVersion": API,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,16 +75,19 @@ def subjects_of(worker: Worker) -> dict[str, str]:
 
 
 def subject_steps(
-    worker: Worker, contracts: ContractDirectory, registry: SubjectsSeen | None
+    whose: str,
+    subjects: Mapping[str, str],
+    contracts: ContractDirectory,
+    registry: SubjectsSeen | None,
 ) -> Iterator[Step]:
-    """What is to be done about the subjects of a worker."""
-    for role, subject in subjects_of(worker).items():
+    """What is to be done about subjects, by role; `whose` they are, as `worker flights`."""
+    for role, subject in subjects.items():
         target = f"subject {subject}"
         files = tuple(contracts.catalogue.versions(subject).values())
         if not files:
             yield fault(
                 target,
-                f"{role} of worker {worker.name}, and it has no version among the contracts",
+                f"{role} of {whose}, and it has no version among the contracts",
                 f"write schemas/{subject}/subject.yaml and v1.avsc",
             )
         elif registry is None:

@@ -47,6 +47,7 @@ RECOVERY = Attribute(
 )
 EVENT = Attribute("event", "one of the log events below")
 MODEL = Attribute("model", "the model's name")
+LOOP = Attribute("loop", "the feedback loop's name")
 VERSION = Attribute("version", "the version's name")
 ALIAS = Attribute("alias", "what it is served by; empty where it is pinned")
 BACKEND = Attribute("backend", "what adds up the trees", ("lightgbm", "compiled"))

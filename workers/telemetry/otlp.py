@@ -92,6 +92,28 @@ class Exports:
             sender.join(CLOSING / len(self._senders))
 
 
+def send_once(
+    collector: Collector, identity: Identity, registry: Registry, now: Callable[[], int]
+) -> bool:
+    """Send the metrics of a process that ends: did the collector take them?
+
+    `identity.instance` is kept, whatever `OTEL_RESOURCE_ATTRIBUTES` says: what the next process
+    tells are the same series. Waits as long as the exporter's timeout, 10 s by default.
+    """
+    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
+    logging.getLogger("opentelemetry").propagate = False
+    own = Resource({"service.instance.id": identity.instance})
+    resource = resource_of(identity).merge(own)
+    exporter = OTLPMetricExporter(collector.metrics, headers=collector.headers)
+    try:
+        view = MetricsView(registry, identity.worker, resource, now)
+        return exporter.export(view.data()) is MetricExportResult.SUCCESS
+    except Exception:  # noqa: BLE001  whatever a library raises: a loop has done its work by now
+        return False
+    finally:
+        exporter.shutdown()
+
+
 def resource_of(identity: Identity) -> Resource:
     """Who tells; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` have the last word."""
     own = {

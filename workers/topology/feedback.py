@@ -162,6 +162,11 @@ class Feedback(Part):
 
     name: str = Field(default="", description="Set from the key; do not write it.")
     worker: str = Field(description="Whose decisions.")
+    principal: Annotated[str, Field(pattern=r"^([A-Za-z]+:.+)?$")] = Field(
+        default="",
+        description="Who collects, to the brokers: whose ACLs `workers plan` looks for; default: "
+        "`User:` and the SASL user name, else the loop's name.",
+    )
     block: str = Field(default="enrichment", description="Which of its blocks.")
     outcomes: Outcomes = Field(description="What became of the events.")
     decision_key: str = Field(
@@ -177,6 +182,15 @@ class Feedback(Part):
         "are reported. Before that it is pending, never negative.",
     )
     lake: Lake = Field(description="Where it is kept.")
+    run_every: Duration = Field(
+        default=86_400.0,
+        description="How often a timer runs `workers feedback run`: an alert is held to it.",
+    )
+    coverage: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5,
+        description="Least share of due outcomes that is known, or an alert says so; not held to "
+        "with `absent: negative`.",
+    )
     segments: tuple[str, ...] = Field(
         default=(), description="Features by whose values quality is shown and held."
     )

@@ -8,6 +8,7 @@ from workers import __version__
 from workers.enrich.path import Enricher
 from workers.errors import TopologyError
 from workers.stream.clients import consumer_config
+from workers.stream.clock import Clock
 from workers.stream.drifting import Drifting
 from workers.stream.gauges import of_counts, of_process, of_snapshot
 from workers.stream.journal import Journal
@@ -15,9 +16,10 @@ from workers.stream.recorder import Recorder
 from workers.stream.snapshot import Board
 from workers.stream.tracing import Traces
 from workers.telemetry.events import TelemetryEvent
-from workers.telemetry.settings import Identity, collector
+from workers.telemetry.registry import Registry
+from workers.telemetry.settings import Collector, Identity, collector
 from workers.telemetry.spans import Exporting, NoExports
-from workers.topology import environment
+from workers.topology import Topology, environment
 from workers.wiring.declared import models_of
 from workers.wiring.process import Process
 
@@ -64,10 +66,7 @@ def recorder_of(process: Process, enricher: Enricher) -> Recorder:
 
 def _exports(process: Process) -> Exporting:
     """What sends metrics and traces, where there is a collector."""
-    said, journal = process.topology.telemetry, process.journal
-    headers = {name: value.get_secret_value() for name, value in said.headers.items()}
-    env = environment("OTEL_")
-    found = collector(said.endpoint, headers, said.interval, said.trace_ratio, env)
+    journal, found = process.journal, _collector(process.topology)
     if found.refused is not None:
         journal.warn(TelemetryEvent.UNWELL, why=found.refused)
     if found.metrics is None and found.traces is None:
@@ -84,3 +83,31 @@ def _exports(process: Process) -> Exporting:
 
     who = Identity(process.worker.name, process.instance, __version__)
     return Exports(found, who, process.registry, note, process.clock.now)
+
+
+def collects_metrics(topology: Topology) -> bool:
+    """Is there a collector of metrics?"""
+    return _collector(topology).metrics is not None
+
+
+def send_metrics(topology: Topology, who: Identity, registry: Registry, clock: Clock) -> str | None:
+    """What became of metrics that are sent once, in words; None where there is no collector.
+
+    Raises:
+        TopologyError: there is one, and the extra `otlp` is not installed.
+    """
+    found = _collector(topology)
+    if found.metrics is None:
+        return found.refused
+    try:
+        from workers.telemetry.otlp import send_once
+    except ImportError as error:
+        raise TopologyError(f"sending telemetry needs the extra `otlp`: {error}") from error
+    taken = send_once(found, who, registry, clock.now)
+    return "sent to the collector" if taken else "the collector did not take them"
+
+
+def _collector(topology: Topology) -> Collector:
+    said = topology.telemetry
+    headers = {name: value.get_secret_value() for name, value in said.headers.items()}
+    return collector(said.endpoint, headers, said.interval, said.trace_ratio, environment("OTEL_"))

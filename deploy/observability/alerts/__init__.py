@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.observability.alert import Alert
-from deploy.observability.alerts import data, kafka, lag, model, partitions, process, promises
+from deploy.observability.alerts import (
+    data,
+    feedback,
+    kafka,
+    lag,
+    model,
+    partitions,
+    process,
+    promises,
+)
 
 GROUPS: dict[str, tuple[Alert, ...]] = {
     "promises": promises.ALERTS,
@@ -14,6 +23,7 @@ GROUPS: dict[str, tuple[Alert, ...]] = {
     "kafka": kafka.ALERTS,
     "model": model.ALERTS,
     "data": data.ALERTS,
+    "feedback": feedback.ALERTS,
     "process": process.ALERTS,
 }
 ALERTS = tuple(alert for group in GROUPS.values() for alert in group)

@@ -21,6 +21,7 @@ from deploy.observability.dashboards.queries import (
     now,
     per_second,
 )
+from workers.telemetry import loops
 from workers.telemetry import names as n
 
 _BLOCK = 'block=~"$block"'
@@ -228,10 +229,103 @@ SHADOW = Row(
 )
 
 
+def _of_loop(metric: Any, *more: str) -> str:
+    """What the newest run said: by a collector it comes once a run."""
+    by = ", ".join(("worker", "loop", *more))
+    return f"max by ({by}) (last_over_time({now(metric)}[8d]))"
+
+
+def _compared(measure: str) -> list[Query]:
+    """A measure of the newest month, of those before, and as its scores alone promise."""
+    kinds = ("recent", "earlier", "estimated")
+    metrics = [getattr(loops, f"{kind.upper()}_{measure}") for kind in kinds]
+    return [
+        Query(_of_loop(metric), f"{{{{loop}}}} {kind}")
+        for kind, metric in zip(kinds, metrics, strict=True)
+    ]
+
+
+LIVE = Row(
+    "What became of it: the feedback loops, where there are some",
+    [
+        Panel(
+            title="Log loss as a part of the mean outcome's",
+            says="Of the newest month and of those before; 1 is of no use. Runbook QualityDecays.",
+            queries=[
+                Query(_of_loop(loops.RECENT_RELATIVE), "{{loop}} recent"),
+                Query(_of_loop(loops.RECENT_RELATIVE_LOW), "{{loop}} recent, at least"),
+                Query(_of_loop(loops.EARLIER_RELATIVE), "{{loop}} earlier"),
+            ],
+        ),
+        Panel(
+            title="AUC",
+            says="Of the newest month, of those before, and as scores alone promise; runbooks "
+            "RankingDecays, EstimateDecays.",
+            queries=_compared("AUC"),
+            least=None,
+            most=1,
+        ),
+        Panel(
+            title="Log loss",
+            says="Lower is better; it follows how much happens. Where it is above its estimate, "
+            "scores mislead: runbook ScoresMislead.",
+            queries=_compared("LOG_LOSS"),
+        ),
+        Panel(title="Brier score", says="Likewise.", queries=_compared("BRIER")),
+        Panel(
+            title="Coverage of outcomes",
+            says="Of due ones; and what is declared as the least. Runbook OutcomesMissing.",
+            queries=[
+                Query(_of_loop(loops.COVERAGE), "{{loop}}"),
+                Query(_of_loop(loops.COVERAGE_LEAST), "{{loop}} least"),
+            ],
+            unit="percentunit",
+            most=1,
+        ),
+        Panel(
+            title="Rows of the newest month",
+            says="Few say little: alerts go by the interval's nearer end.",
+            queries=[
+                Query(_of_loop(loops.RECENT_DECISIONS), "{{loop}} with a score"),
+                Query(_of_loop(loops.RECENT_LABELLED), "{{loop}} with an outcome"),
+            ],
+        ),
+        Panel(
+            title="By version",
+            says="Over the loop's whole window: versions decided other events, unless in a shadow.",
+            queries=[
+                Query(_of_loop(metric, "version"), f"{{{{loop}}}} {{{{version}}}}: {name}")
+                for name, metric in (
+                    ("AUC", loops.AUC),
+                    ("log loss", loops.LOG_LOSS),
+                    ("Brier", loops.BRIER),
+                )
+            ],
+        ),
+        Panel(
+            title="Scores of the window: population stability index",
+            says="Versions that decided in the newest month; runbook DecidedScoresDrift.",
+            queries=[Query(_of_loop(loops.SCORE_DRIFT, "version"), "{{loop}} {{version}}")],
+            limits={YELLOW: 0.1, RED: 0.25},
+        ),
+        Panel(
+            title="Since the last run",
+            says="More than twice what is declared is too long; runbook FeedbackStale.",
+            queries=[
+                Query(f"time() - {_of_loop(loops.LAST_RUN)}", "{{loop}}"),
+                Query(_of_loop(loops.RUN_EVERY), "{{loop}} declared"),
+                Query(f"time() - {_of_loop(loops.AS_OF)}", "{{loop}} what is told"),
+            ],
+            unit="s",
+        ),
+    ],
+)
+
+
 def board() -> dict[str, Any]:
     """The dashboard."""
     info = n.MODEL_INFO.prometheus
     more = (Variable("block", "Block", f'label_values({info}{{worker=~"$worker"}}, block)'),)
-    rows = (SERVED, DECISIONS, DRIFT, SHADOW)
+    rows = (SERVED, DECISIONS, DRIFT, SHADOW, LIVE)
     says = "What decides, how, and on what kind of events."
     return dashboard("workers-model", "Workers: model", says, rows, more)

@@ -6,8 +6,9 @@ holds it until its time is over, and no longer.
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,16 @@ from workers.stream.clock import Clock
 SECONDS = 1800
 """How long a lease lasts; `renew` begins it anew."""
 _KEPT = 3
+_ASK = 15.0
+"""Seconds between two looks at a lease that is waited for."""
+
+_NEVER = threading.Event()
+Pause = Callable[[float], object]
+"""Lets so many seconds pass."""
+
+
+class LeaseTaken(LakeFault):
+    """Somebody else has the lease."""
 
 
 class _Held(BaseModel):
@@ -40,7 +51,7 @@ class Lease:
         """Have it from now on.
 
         Raises:
-            LakeFault: somebody else has it.
+            LeaseTaken: somebody else has it.
         """
         self._write(self._clock.now() + SECONDS * 1000)
 
@@ -57,13 +68,13 @@ class Lease:
             held = _Held.model_validate_json(self._place.read(self._path(newest)))
             left = held.until - self._clock.now()
             if held.holder != self._holder and left > 0:
-                raise LakeFault(
+                raise LeaseTaken(
                     f"{self._place.name}/{self._folder}: another run has the loop; if it was "
                     f"killed, its lease ends in {left // 1000} s"
                 )
         made = _Held(holder=self._holder, until=until)
         if not self._place.create(self._path(newest + 1), made.model_dump_json().encode()):
-            raise LakeFault(f"{self._place.name}/{self._folder}: another run was first")
+            raise LeaseTaken(f"{self._place.name}/{self._folder}: another run was first")
         for number in numbers[:-_KEPT]:
             self._place.remove(self._path(number))
 
@@ -72,10 +83,30 @@ class Lease:
 
 
 @contextmanager
-def held(lease: Lease) -> Iterator[None]:
-    """Have the lease, and leave it at the end."""
-    lease.take()
+def held(
+    lease: Lease, clock: Clock, wait: float = 0.0, pause: Pause = _NEVER.wait
+) -> Iterator[None]:
+    """Have the lease, and leave it at the end; wait so many seconds for another's to end.
+
+    Raises:
+        LeaseTaken: somebody else still has it.
+    """
+    _take(lease, clock, wait, pause)
     try:
         yield
     finally:
         lease.leave()
+
+
+def _take(lease: Lease, clock: Clock, wait: float, pause: Pause) -> None:
+    deadline = clock.monotonic() + wait
+    while True:
+        try:
+            lease.take()
+        except LeaseTaken:
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                raise
+            pause(min(_ASK, left))
+        else:
+            return

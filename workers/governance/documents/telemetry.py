@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from workers.telemetry.attributes import WORKER
 from workers.telemetry.events import LOG_EVENTS
 from workers.telemetry.kinds import Attribute, Metric
+from workers.telemetry.loops import METRICS as LOOPS
 from workers.telemetry.names import METRICS, SEMCONV
 from workers.telemetry.spans import LINKS, REJECTS, SPANS
 
@@ -26,6 +27,15 @@ others are ours and keep their names within a major version. At `/metrics` dots 
 and units are written out, as the second column has it; a histogram has `_bucket`, `_sum` and
 `_count`. Every series has the label `{WORKER.label}`: {WORKER.means.split(";")[0]}. Records are
 counted when the broker has acknowledged their batch, so what is read again counts once.
+"""
+_LOOPS = """\
+### Feedback loops
+
+These are a loop's, not a worker's: no `/metrics` has them, because a loop is a command that ends.
+`workers feedback run` sends them to the collector, once, when it has run; `--metrics FILE` writes
+them for node-exporter's textfile collector. A query looks as far back as runs are apart
+([operations.md](operations.md#feedback-loops)). `worker` is the worker whose decisions they are.
+The newest month is that of the newest events, within the report's window.
 """
 _TAIL = """\
 ## Where it goes
@@ -90,11 +100,16 @@ def _lines() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     yield from map(_metric, METRICS)
     yield ""
+    yield _LOOPS
+    yield "| metric | for Prometheus | kind | unit | attributes | what |"
+    yield "|---|---|---|---|---|---|"
+    yield from map(_metric, LOOPS)
+    yield ""
     yield "### Attributes"
     yield ""
     yield "| attribute | of | what | values |"
     yield "|---|---|---|---|"
-    seen = {attribute: None for metric in METRICS for attribute in metric.attributes}
+    seen = {attribute: None for metric in (*METRICS, *LOOPS) for attribute in metric.attributes}
     yield from map(_attribute, sorted(seen, key=lambda attribute: attribute.name))
     yield ""
     yield "Codes of dead letters are in [errors.md](errors.md)."
@@ -126,6 +141,6 @@ def _metric(metric: Metric) -> str:
 
 def _attribute(attribute: Attribute) -> str:
     values = "" if attribute.name in _SAID else ", ".join(f"`{v}`" for v in attribute.values if v)
-    having = [f"`{metric.name}`" for metric in METRICS if attribute in metric.attributes]
+    having = [f"`{metric.name}`" for metric in (*METRICS, *LOOPS) if attribute in metric.attributes]
     where = ", ".join(having) if len(having) <= _FEW else f"{len(having)} metrics"
     return f"| `{attribute.name}` | {where} | {attribute.means} | {values} |"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,24 +99,35 @@ def _fault(
 
 def _topics(directory: ContractDirectory, topology: Topology) -> Iterator[Finding]:
     for worker in topology.workers.values():
-        for topic, roles in _used(worker):
-            about = directory.of_topic(topic)
-            if about is None:
-                yield _fault(
-                    topic,
-                    Severity.ERROR,
-                    "topic-not-described",
-                    f"worker {worker.name} uses the topic {topic}, and no {SUBJECT_FILE} names it",
-                    f"describe it in a {SUBJECT_FILE} with `role: {roles[0]}`",
-                )
-            elif about.role not in roles:
-                yield _fault(
-                    about.subject or topic,
-                    Severity.ERROR,
-                    "topic-role-differs",
-                    f"its role is {about.role}, and to worker {worker.name} it is {roles[0]}",
-                    f"write `role: {roles[0]}`, or let the worker use another topic",
-                )
+        yield from _described(directory, f"worker {worker.name}", _used(worker))
+    for loop in topology.feedback.values():
+        # What is an outcome here may be an event to a worker.
+        roles = (Role.OUTCOMES, Role.INPUT, Role.OUTPUT)
+        used = [(loop.outcomes.topic, roles)]
+        yield from _described(directory, f"feedback loop {loop.name}", used)
+
+
+def _described(
+    directory: ContractDirectory, who: str, used: Iterable[tuple[str, tuple[Role, ...]]]
+) -> Iterator[Finding]:
+    for topic, roles in used:
+        about = directory.of_topic(topic)
+        if about is None:
+            yield _fault(
+                topic,
+                Severity.ERROR,
+                "topic-not-described",
+                f"{who} uses the topic {topic}, and no {SUBJECT_FILE} names it",
+                f"describe it in a {SUBJECT_FILE} with `role: {roles[0]}`",
+            )
+        elif about.role not in roles:
+            yield _fault(
+                about.subject or topic,
+                Severity.ERROR,
+                "topic-role-differs",
+                f"its role is {about.role}, and to {who} it is {roles[0]}",
+                f"write `role: {roles[0]}`, or name another topic in the topology",
+            )
 
 
 def _used(worker: Worker) -> Iterator[tuple[str, tuple[Role, ...]]]:

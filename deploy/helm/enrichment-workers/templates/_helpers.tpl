@@ -31,6 +31,60 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{/* Nor these: jobs that end. */}}
+{{- define "workers.feedback.selector" -}}
+app.kubernetes.io/name: enrichment-feedback
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "workers.feedback.labels" -}}
+{{ include "workers.feedback.selector" . }}
+app.kubernetes.io/component: feedback
+app.kubernetes.io/part-of: enrichment-workers
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{/* A CronJob's name has at most 52 characters: Kubernetes adds eleven to make that of a job. */}}
+{{- define "workers.feedback.name" -}}
+{{- $name := printf "%s-feedback-%s" (include "workers.name" .root) .name | replace "_" "-" | replace "." "-" -}}
+{{- if gt (len $name) 52 -}}
+{{- fail (printf "feedback: %s is longer than the 52 characters that a CronJob's name may have; give the release or the loop a shorter one" $name) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
+{{/* What a loop needs that a pod does not have by itself. */}}
+{{- define "workers.feedback.checked" -}}
+{{- $feedback := .Values.feedback -}}
+{{- $names := list -}}
+{{- range $feedback.loops -}}
+{{- if has .name $names -}}
+{{- fail (printf "feedback: loop %s is there twice" .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- if and .keep .collectSchedule -}}
+{{- fail (printf "feedback: loop %s: files are only removed where nothing collects meanwhile; leave out keep or collectSchedule" .name) -}}
+{{- end -}}
+{{- if not $.Values.topologyConfigMap -}}
+{{- $declared := index ($.Values.topology.feedback | default dict) .name -}}
+{{- if and $feedback.metricsEndpoint ($.Values.topology.telemetry | default dict).endpoint -}}
+{{- fail "feedback.metricsEndpoint: the topology's telemetry.endpoint goes before it; leave one of them out" -}}
+{{- end -}}
+{{- if not $declared -}}
+{{- fail (printf "feedback: the topology has no loop %q" .name) -}}
+{{- end -}}
+{{- if and ($declared.lake | default dict).directory (not $feedback.lake.volume) -}}
+{{- fail (printf "feedback: the lake of loop %s is a directory, which would end with the pod: name a volume in feedback.lake, or a url in the topology" .name) -}}
+{{- end -}}
+{{- if and $.Values.topology.models.directory (not $feedback.models.volume) -}}
+{{- fail (printf "feedback: loop %s writes versions into the store of models, which is a directory: name a volume that can be written in feedback.models, or a url in the topology" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "workers.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{ .Values.serviceAccount.name | default (include "workers.name" .) }}

@@ -9,20 +9,37 @@
 {{- end -}}
 
 {{- define "workers.envFrom" -}}
-{{- range .Values.existingSecrets }}
+{{- include "workers.secrets" .Values.existingSecrets -}}
+{{- end -}}
+
+{{/* Of a list of Secrets. */}}
+{{- define "workers.secrets" -}}
+{{- range . }}
 - secretRef: {name: {{ . | quote }}}
 {{- end }}
 {{- end -}}
 
 {{- define "workers.mounts" -}}
+{{- include "workers.mountsBut" (dict "root" . "feedback" false) -}}
+{{- end -}}
+
+{{/* `feedback`: models are its own, which it writes to, and there is a lake. */}}
+{{- define "workers.mountsBut" -}}
+{{- $feedback := .feedback }}
+{{- with .root -}}
 - {name: topology, mountPath: /etc/workers/topology.yaml, subPath: topology.yaml, readOnly: true}
 - {name: state, mountPath: {{ .Values.state.mountPath | quote }}}
 - {name: tmp, mountPath: /tmp}
 {{- if .Values.contracts.volume }}
 - {name: contracts, mountPath: {{ .Values.contracts.mountPath | quote }}, readOnly: true}
 {{- end }}
-{{- if .Values.models.volume }}
+{{- if and $feedback .Values.feedback.models.volume }}
+- {name: models, mountPath: {{ .Values.models.mountPath | quote }}}
+{{- else if .Values.models.volume }}
 - {name: models, mountPath: {{ .Values.models.mountPath | quote }}, readOnly: true}
+{{- end }}
+{{- if and $feedback .Values.feedback.lake.volume }}
+- {name: lake, mountPath: {{ .Values.feedback.lake.mountPath | quote }}}
 {{- end }}
 {{- range $place, $file := .Values.secretFiles }}
 - {name: secret-{{ $place }}, mountPath: {{ $file.mountPath | quote }}, readOnly: true}
@@ -30,9 +47,10 @@
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
 {{- end -}}
 
-{{/* `own`: state is an emptyDir, and not a claim of a StatefulSet. */}}
+{{/* `own`: state is an emptyDir, and not a claim of a StatefulSet. `feedback`: as of the mounts. */}}
 {{- define "workers.volumes" -}}
 - name: topology
   configMap: {name: {{ include "workers.configMap" .root | quote }}}
@@ -45,7 +63,15 @@
 - name: contracts
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .root.Values.models.volume }}
+{{- $models := .root.Values.models.volume }}
+{{- if .feedback }}
+{{- $models = .root.Values.feedback.models.volume | default $models }}
+{{- with .root.Values.feedback.lake.volume }}
+- name: lake
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with $models }}
 - name: models
   {{- toYaml . | nindent 2 }}
 {{- end }}
