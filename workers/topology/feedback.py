@@ -83,6 +83,13 @@ class Tune(Part):
     seconds: Duration = Field(default=300.0, description="At most.")
 
 
+class Weighting(StrEnum):
+    """How much a row with an outcome counts."""
+
+    NONE = "none"
+    PROPENSITY = "propensity"
+
+
 class Retrain(Part):
     """How the next model is made."""
 
@@ -102,6 +109,14 @@ class Retrain(Part):
         default_factory=dict, description="LightGBM's, beside objective, seed and threads."
     )
     tune: Tune | None = Field(default=None, description="Search first.")
+    weighting: Weighting = Field(
+        default=Weighting.NONE,
+        description="none: rows count alike. propensity: by 1 / `propensity`, in training and in "
+        "every measure of outcomes, where what happens depends on what was decided.",
+    )
+    max_weight: Annotated[float, Field(ge=1, le=1_000_000)] = Field(
+        default=20.0, description="Of a row, with `weighting: propensity`."
+    )
 
 
 class Gate(Part):
