@@ -22,9 +22,12 @@ from workers.contracts.schema import Schema
 from workers.errors import ModelError
 from workers.feedback.dataset import Joiner, Window
 from workers.feedback.lake.commits import Commit
+from workers.feedback.learning.cluster import opened
 from workers.feedback.learning.local import LocalRows
 from workers.feedback.learning.parts import Summary, TrainingRows, enough
+from workers.feedback.learning.remote import Asked
 from workers.feedback.learning.rows import category_counts, labelled, with_new_categories
+from workers.feedback.learning.spread import spread
 from workers.feedback.learning.training import Made, Trainer
 from workers.feedback.opening import Loop, contracts_of
 from workers.models.build import Recipe, build, draft
@@ -77,12 +80,17 @@ def retrain(loop: Loop, as_of: datetime.datetime, base: str | None = None) -> Re
 def opened_rows(
     loop: Loop, commit: Commit, features: tuple[Feature, ...], window: Window
 ) -> Iterator[TrainingRows]:
-    """The window's labelled decisions, cut into parts.
+    """The window's labelled decisions, cut into parts: here, or on the declared cluster.
 
     Raises:
         ModelError: there are too few, or a feature is not logged.
     """
     settings = loop.feedback.retrain
+    if settings.dask is not None:
+        asked = Asked(loop.feedback, commit.number, loop.model.name, window, features)
+        with opened(settings.dask, settings.threads) as cluster:
+            yield spread(cluster, asked, commit, settings)
+        return
     joiner = Joiner(loop.log.place, commit, loop.feedback, loop.model.name)
     rows = labelled(joiner, window, features)
     cut = enough(settings, len(rows), rows.left_out)
@@ -145,14 +153,21 @@ def next_version(store: Store, name: str) -> str:
     return str(max((int(v) for v in store.versions(name) if v.isdigit()), default=0) + 1)
 
 
+_ELSEWHERE: dict[str, Any] = {
+    "lake": True,
+    "gate": True,
+    "promotion": True,
+    "retrain": {"dask": {"scheduler", "port", "timeout"}},
+}
+"""What no row and no tree depends on."""
+
+
 def _identity(loop: Loop, commit: Commit, bundle: Bundle, as_of: datetime.datetime) -> str:
     """16 digits that are the same where a training would be: rows are told by their offsets."""
     told = {
         "offsets": commit.offsets,
         "as_of": as_of.isoformat(),
-        "loop": loop.feedback.model_dump(
-            mode="json", exclude={"lake", "gate", "promotion"}, round_trip=False
-        ),
+        "loop": loop.feedback.model_dump(mode="json", exclude=_ELSEWHERE, round_trip=False),
         "base": bundle.manifest.booster.sha256,
         "build": __version__,
     }
