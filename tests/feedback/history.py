@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,7 @@ from workers.feedback.opening import Loop, open_loop
 from workers.feedback.records import RecordReader, RowsState, joined, spread_features
 from workers.models.bundle import read_bundle
 from workers.models.model import Model
-from workers.models.store import Change
+from workers.models.store import Change as Promoted
 from workers.topology import load
 
 POLICY = Policy(
@@ -32,14 +33,32 @@ POLICY = Policy(
 FLIGHT = pl.duration(hours=6)
 
 
-def october(tmp_path: Path, contracts: Catalogue, count: int = 12_000) -> Path:
-    """A topology whose lake has October's first departures and whose champion is version 1."""
+Change = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def as_it_is(rows: pl.DataFrame) -> pl.DataFrame:
+    """Nothing is changed."""
+    return rows
+
+
+def october(
+    tmp_path: Path,
+    contracts: Catalogue,
+    count: int = 12_000,
+    change: Change = as_it_is,
+    became: Change = as_it_is,
+) -> Path:
+    """A topology whose lake has October's first departures and whose champion is version 1.
+
+    `change` is what is done to decisions, and `became` to outcomes, before they are there.
+    """
     file = checkout(tmp_path)
     events = shipped_month().head(count)
     model = Model(read_bundle(tmp_path / "models", "flight-delay", "1"))
     loop = open_loop(load(file), None)
-    loop.store.promote("flight-delay", "1", _change())
-    fill(loop.log, decided(events, Enricher(POLICY, contracts, model), contracts), arrivals(events))
+    loop.store.promote("flight-delay", "1", _promoted())
+    decisions = decided(events, Enricher(POLICY, contracts, model), contracts)
+    fill(loop.log, change(decisions), became(arrivals(events)))
     return file
 
 
@@ -102,10 +121,10 @@ def arrivals(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _change() -> Change:
+def _promoted() -> Promoted:
     import datetime
 
-    return Change(when=datetime.datetime.now(datetime.UTC), who="test", why="test", did="promote")
+    return Promoted(when=datetime.datetime.now(datetime.UTC), who="test", why="test", did="promote")
 
 
 def opened(file: Path) -> Loop:

@@ -129,10 +129,11 @@ def test_categories_that_came_up_since_are_learned(filled: Path, tmp_path: Path)
         for f in loop.store.bundle("flight-delay", "1").manifest.features
     )
 
-    from workers.feedback.learning.rows import with_new_categories
+    from workers.feedback.learning.rows import category_counts, with_new_categories
 
     rows = labelled(joiner, window, features)
-    found = {f.name: f.categories for f in with_new_categories(features, rows)}
+    counts = category_counts(features, rows.features)
+    found = {f.name: f.categories for f in with_new_categories(features, counts)}
 
     assert found["origin"] == ("LGA", "EWR", "JFK")
 

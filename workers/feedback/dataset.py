@@ -56,7 +56,7 @@ class Joiner:
         """`model` is the one whose decisions are meant."""
         self._place = place
         self._commit = commit
-        self._loop = loop
+        self.loop = loop
         self._model = model
 
     def days(self, window: Window, state: DatasetState) -> Iterator[pl.DataFrame]:
@@ -89,13 +89,13 @@ class Joiner:
         # At least once writes a decision again under the same id.
         once = found.unique("decision_id", keep="first", maintain_order=True)
         state.twice += found.height - once.height
-        return once.with_columns(_key(self._loop, once).alias("_key"))
+        return once.with_columns(_key(self.loop, once).alias("_key"))
 
     def _joined(self, frame: pl.DataFrame, day: datetime.date, window: Window) -> pl.DataFrame:
         outcomes = self._outcomes(day, window)
-        given = _given(frame, outcomes, self._loop)
-        matured = window.as_of - datetime.timedelta(seconds=self._loop.matures)
-        deadline = pl.col("event_at") + pl.duration(seconds=self._loop.matures)
+        given = _given(frame, outcomes, self.loop)
+        matured = window.as_of - datetime.timedelta(seconds=self.loop.matures)
+        deadline = pl.col("event_at") + pl.duration(seconds=self.loop.matures)
         state = (
             pl.when(pl.col("label").is_not_null())
             .then(pl.lit(KNOWN))
@@ -107,7 +107,7 @@ class Joiner:
             state.alias("outcome"),
             (pl.col("known_at") > deadline).fill_null(False).alias("late"),  # noqa: FBT003
         )
-        if self._loop.absent is Absent.NEGATIVE:
+        if self.loop.absent is Absent.NEGATIVE:
             absent = pl.col("outcome") == ABSENT
             found = found.with_columns(pl.when(absent).then(0.0).otherwise("label").alias("label"))
         return found.drop("_key").sort("event_at", "record_partition", "record_offset")
@@ -120,7 +120,7 @@ class Joiner:
         rows = scan(self._place, [*near, *known])
         if rows is None:
             return pl.DataFrame(schema=_OUTCOME)
-        said = self._loop.outcomes
+        said = self.loop.outcomes
         columns = {
             "outcome_id": (said.decision_id, pl.String()),
             "outcome_key": (said.key, pl.String()),

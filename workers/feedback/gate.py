@@ -21,6 +21,7 @@ from workers.feedback.opening import Loop
 from workers.feedback.quality import measures
 from workers.feedback.quality.drift import score_drift
 from workers.feedback.quality.measures import Measure, Values
+from workers.feedback.quality.weights import effective
 from workers.models.bundle import Bundle
 from workers.models.model import Model
 from workers.topology.feedback import Gate
@@ -123,6 +124,7 @@ class _Judged:
         self._bundle = bundle
         self._rows = rows
         self._labels: Values = rows.labels
+        self._weights = rows.weights
         self._model = Model(bundle, threads=1)
         self._other = None if other is None else Model(other, threads=1)
         self._scores = _scores(self._model, rows)
@@ -136,8 +138,8 @@ class _Judged:
         yield self._drift()
         if self._other is None or self._others is None:
             return
-        auc = measures.auc_difference(self._labels, self._scores, self._others)
-        loss = measures.log_loss_difference(self._labels, self._scores, self._others)
+        asked = (self._labels, self._scores, self._others, self._weights)
+        auc, loss = measures.auc_difference(*asked), measures.log_loss_difference(*asked)
         yield self._at_least("AUC", auc, -self._settings.auc_margin)
         yield self._at_most("log loss", loss, self._settings.log_loss_margin)
         yield self._segments(self._others)
@@ -147,16 +149,23 @@ class _Judged:
         needed, count = self._settings.min_rows, len(self._rows)
         kinds = len(np.unique(self._labels))
         text = f"{count:,} rows with an outcome, {needed:,} are needed"
+        if self._weights is not None:
+            # Few that weigh much know little: what counts is how many alike would know as much.
+            count = int(effective(self._weights))
+            text = f"{text}; by their weights they are as good as {count:,}"
         return Rule("rows", count >= needed and kinds == 2, text)
 
     def _calibration(self) -> Rule:
         limit = self._settings.calibration
-        found = measures.calibration_error(measures.calibration(self._labels, self._scores))
+        found = self._error(self._scores)
         if self._others is not None:
-            other = measures.calibration(self._labels, self._others)
-            limit = max(limit, _number(measures.calibration_error(other)))
+            limit = max(limit, _number(self._error(self._others)))
         passed = not math.isnan(found) and found <= limit
         return Rule("calibration", passed, f"expected error {found:.4f}, at most {limit:.4f}")
+
+    def _error(self, scores: Values) -> float:
+        bins = measures.calibration(self._labels, scores, self._weights)
+        return measures.calibration_error(bins)
 
     def _size(self) -> Rule:
         size = self._bundle.manifest.booster.bytes / 1e6
@@ -183,9 +192,9 @@ class _Judged:
                 if mine.sum() < self._settings.segment_rows:
                     continue
                 judged += 1
-                found = measures.log_loss_difference(
-                    self._labels[mine], self._scores[mine], others[mine]
-                )
+                some = (self._labels[mine], self._scores[mine], others[mine])
+                weights = None if self._weights is None else self._weights[mine]
+                found = measures.log_loss_difference(*some, weights)
                 low, _ = found.interval(self._settings.confidence)
                 if low > self._settings.segment_margin:
                     worse.append(f"{name} {value} by {found.value:.4f}")

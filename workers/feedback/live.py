@@ -33,7 +33,7 @@ def canary(loop: Loop, since: datetime.datetime, as_of: datetime.datetime) -> Be
     """The challenger's decisions since then beside the champion's: other keys, the same days."""
     found = judged(_joiner(loop), Window(since, as_of, as_of)).labelled
     one, two = (found.of(pl.col("arm") == arm) for arm in ("challenger", "champion"))
-    losses = [measures.log_loss(arm.labels, arm.scores) for arm in (one, two)]
+    losses = [measures.log_loss(arm.labels, arm.scores, arm.weights) for arm in (one, two)]
     return Beside(len(one), losses[0].less(losses[1]))
 
 
@@ -51,7 +51,8 @@ def champion(
     if not len(rows):
         return Beside(0, Measure(float("nan"), float("nan")))
     ours, theirs = (model.scores_of(rows.matrix(model.features.ordered)) for model in models)
-    return Beside(len(rows), measures.log_loss_difference(rows.labels, ours, theirs))
+    worse = measures.log_loss_difference(rows.labels, ours, theirs, rows.weights)
+    return Beside(len(rows), worse)
 
 
 def _joiner(loop: Loop) -> Joiner:

@@ -22,6 +22,12 @@ MORE = (
 )
 
 
+_WEIGHED = {
+    "propensity": " Outcomes count by 1 / propensity: as if each of the explored decisions had "
+    "been taken as often."
+}
+
+
 def render(found: Document) -> str:
     """The page. Plots are inline, nothing is loaded, nothing runs."""
     title = f"{found['loop']}: {found['model']}"
@@ -42,7 +48,8 @@ def render(found: Document) -> str:
         tag(
             "p",
             "Intervals are for independent rows; outcomes of one day hang together, so they "
-            "are rather too narrow. What is estimated takes scores for right as probabilities.",
+            "are rather too narrow. What is estimated takes scores for right as probabilities."
+            + _WEIGHED.get(found["weighting"], ""),
             class_="quiet",
         )
     )
@@ -129,6 +136,8 @@ def _version(version: str, of: Document) -> list[Part]:
         ["calibration error", _number(of["calibration_error"])],
         ["estimated AUC, log loss, Brier", ", ".join(map(_number, of["estimated"].values()))],
     ]
+    if of["effective"] != of["labelled"]:
+        rows.insert(2, ["as good as so many that weigh alike", f"{of['effective']:,.0f}"])
     if of["cost"] is not None:
         rows.append(["declared cost of a decision", _interval(of["cost"])])
     parts: list[Part] = [tag("h2", f"Version {version}"), table([], rows)]

@@ -20,6 +20,7 @@ from workers.feedback.quality.costs import mean_cost, thresholds
 from workers.feedback.quality.drift import Drift
 from workers.feedback.quality.judged import Judged, coverage, days, whole
 from workers.feedback.quality.measures import Measure
+from workers.feedback.quality.weights import effective
 from workers.models.store import Store
 
 CONFIDENCE = 0.95
@@ -83,6 +84,7 @@ def report(loop: Loop, window: Window) -> Document:
         "as_of": window.as_of,
         "commit": commit.number,
         "confidence": CONFIDENCE,
+        "weighting": feedback.retrain.weighting.value,
         "decisions": len(found),
         "outcomes": state.outcomes,
         "coverage": coverage(found, due),
@@ -106,16 +108,17 @@ def report(loop: Loop, window: Window) -> Document:
 def quality(found: Judged) -> Document:
     """Measures of rows with scores, and what is estimated of those that have no label yet."""
     labelled, scored = found.labelled, found.scored
-    labels, scores = labelled.labels, labelled.scores
-    bins = measures.calibration(labels, scores)
+    labels, scores, weights = labelled.labels, labelled.scores, labelled.weights
+    bins = measures.calibration(labels, scores, weights)
     return {
         "decisions": len(found),
         "scored": len(scored),
         "labelled": len(labelled),
-        "happened": float(labels.mean()) if len(labels) else math.nan,
-        "auc": shown(measures.auc(labels, scores)),
-        "log_loss": shown(measures.log_loss(labels, scores)),
-        "brier": shown(measures.brier(labels, scores)),
+        "effective": len(labelled) if weights is None else effective(weights),
+        "happened": measures.weighted_mean(labels, weights).value,
+        "auc": shown(measures.auc(labels, scores, weights)),
+        "log_loss": shown(measures.log_loss(labels, scores, weights)),
+        "brier": shown(measures.brier(labels, scores, weights)),
         "calibration_error": measures.calibration_error(bins),
         "estimated": asdict(measures.estimated(scored.scores)),
     }
@@ -134,19 +137,20 @@ def _counts(found: Judged, column: str) -> dict[str, int]:
 
 def _version(loop: Loop, found: Judged, drift: Drift | None) -> Document:
     labelled = found.labelled
-    labels, scores = labelled.labels, labelled.scores
+    labels, scores, weights = labelled.labels, labelled.scores, labelled.weights
     features, of_scores = ({}, math.nan) if drift is None else drift.stability()
     costs = loop.feedback.cost
     # Of every decision that has a label: rules and fallbacks cost as well.
-    known = found.of(pl.col("label").is_not_null())
+    known = found.known
+    cost = mean_cost(costs, known.decisions, known.labels, known.weights)
     return {
         **quality(found),
         "last": found.frame["event_at"].max(),
         "mix": _counts(found, "decision"),
-        "calibration": [asdict(each) for each in measures.calibration(labels, scores)],
-        "thresholds": [asdict(each) for each in thresholds(labels, scores, CUTS)],
+        "calibration": [asdict(each) for each in measures.calibration(labels, scores, weights)],
+        "thresholds": [asdict(each) for each in thresholds(labels, scores, CUTS, weights)],
         "lift": _lift(labelled),
-        "cost": shown(mean_cost(costs, known.decisions, known.labels)) if costs else None,
+        "cost": shown(cost) if costs else None,
         "drift": {"scores": of_scores, "features": dict(sorted(features.items()))},
         "segments": {name: _segment(found, name) for name in loop.feedback.segments},
     }
@@ -155,13 +159,15 @@ def _version(loop: Loop, found: Judged, drift: Drift | None) -> Document:
 def _lift(labelled: Judged) -> list[Document]:
     """Of the rows with the highest scores, the share of all that happened."""
     order = np.argsort(-labelled.scores, kind="stable")
-    hits = np.cumsum(labelled.labels[order])
+    weights = np.ones(len(order)) if labelled.weights is None else labelled.weights[order]
+    hits, shares = np.cumsum(labelled.labels[order] * weights), np.cumsum(weights)
     if not len(hits) or hits[-1] == 0:
         return []
     steps = [round(step * 0.05, 2) for step in range(1, 21)]
+    places = np.searchsorted(shares, np.array(steps) * shares[-1] * (1 + 1e-12), side="right") - 1
     return [
-        {"share": step, "found": float(hits[max(0, int(len(hits) * step) - 1)] / hits[-1])}
-        for step in steps
+        {"share": step, "found": float(hits[max(0, place)] / hits[-1])}
+        for step, place in zip(steps, places.tolist(), strict=True)
     ]
 
 
@@ -205,11 +211,11 @@ def _canary(found: Judged) -> Document | None:
 
 
 def _auc(found: Judged) -> Measure:
-    return measures.auc(found.labels, found.scores)
+    return measures.auc(found.labels, found.scores, found.weights)
 
 
 def _log_loss(found: Judged) -> Measure:
-    return measures.log_loss(found.labels, found.scores)
+    return measures.log_loss(found.labels, found.scores, found.weights)
 
 
 def _shadow(loop: Loop, found: Judged, window: Window) -> Document | None:
@@ -229,11 +235,12 @@ def _shadow(loop: Loop, found: Judged, window: Window) -> Document | None:
         asked.unique("decision_id", keep="last"), on="decision_id", how="inner"
     ).filter(pl.col("other").is_not_null())
     labels, ours, others = (paired[n].to_numpy() for n in ("label", "score", "other"))
+    weights = Judged(paired, found.state).weights
     return {
         "compared": asked.height,
         "labelled": paired.height,
         "versions": asked["version"].unique().sort().to_list(),
         "agrees": float(asked["agrees"].cast(pl.Float64).mean() or 0.0),  # type: ignore[arg-type]  # a mean of numbers is one
-        "auc": shown(measures.auc_difference(labels, others, ours)),
-        "log_loss": shown(measures.log_loss_difference(labels, others, ours)),
+        "auc": shown(measures.auc_difference(labels, others, ours, weights)),
+        "log_loss": shown(measures.log_loss_difference(labels, others, ours, weights)),
     }

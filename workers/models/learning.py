@@ -26,6 +26,7 @@ FIXED: Parameters = {
 def train(  # noqa: PLR0913  what trees are made of
     matrix: Matrix,
     labels: Values,
+    weights: Values | None = None,
     *,
     names: Sequence[str],
     categorical: Sequence[str],
@@ -36,11 +37,17 @@ def train(  # noqa: PLR0913  what trees are made of
 ) -> str:
     """The booster's text. `matrix` has a column for each of `names` and a row for each label.
 
+    `weights` has an entry a row; without it they count alike.
+
     Raises:
         ModelError: LightGBM refuses rows or parameters.
     """
     data = lightgbm.Dataset(
-        matrix, labels, feature_name=list(names), categorical_feature=list(categorical)
+        matrix,
+        labels,
+        weight=weights,
+        feature_name=list(names),
+        categorical_feature=list(categorical),
     )
     settings = {**parameters, **FIXED, "seed": seed, "num_threads": threads}
     try:

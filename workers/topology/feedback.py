@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from workers.topology.deciding import RuleName
 from workers.topology.models import StoreUrl
@@ -16,6 +17,9 @@ from workers.topology.units import Duration
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Margin = Annotated[float, Field(ge=0, le=1)]
+_SCHEDULER = re.compile(
+    r"(tcp|tls)://[^\s/@:]+(:\d{1,5})?|(tcp|tls)://\[[0-9a-fA-F:]+\](:\d{1,5})?"
+)
 
 
 class Absent(StrEnum):
@@ -83,6 +87,41 @@ class Tune(Part):
     seconds: Duration = Field(default=300.0, description="At most.")
 
 
+def _scheduler(address: str) -> str:
+    if not _SCHEDULER.fullmatch(address):
+        raise ValueError("not an address such as tcp://dask-scheduler:8786 or tls://…")
+    return address
+
+
+class Dask(Part):
+    """Training rows spread over a Dask cluster; needs the extra `dask`, on its workers too.
+
+    Whoever reaches a scheduler runs code on its workers, and LightGBM's own connections between
+    them are neither encrypted nor authenticated: in a network of their own.
+    """
+
+    workers: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="How many take part: of another number other trees come."
+    )
+    scheduler: Annotated[str, AfterValidator(_scheduler)] | None = Field(
+        default=None,
+        description="tcp:// or tls://, with Dask's own settings; default: processes on 127.0.0.1 "
+        "that end with the training.",
+    )
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
+        default=None,
+        description="Of LightGBM on each worker, where there is one a machine; default: any free.",
+    )
+    timeout: Duration = Field(default=300.0, description="Until the workers are there.")
+
+
+class Weighting(StrEnum):
+    """How much a row with an outcome counts."""
+
+    NONE = "none"
+    PROPENSITY = "propensity"
+
+
 class Retrain(Part):
     """How the next model is made."""
 
@@ -102,6 +141,17 @@ class Retrain(Part):
         default_factory=dict, description="LightGBM's, beside objective, seed and threads."
     )
     tune: Tune | None = Field(default=None, description="Search first.")
+    dask: Dask | None = Field(
+        default=None, description="Where rows are more than one machine holds."
+    )
+    weighting: Weighting = Field(
+        default=Weighting.NONE,
+        description="none: rows count alike. propensity: by 1 / `propensity`, in training and in "
+        "every measure of outcomes, where what happens depends on what was decided.",
+    )
+    max_weight: Annotated[float, Field(ge=1, le=1_000_000)] = Field(
+        default=20.0, description="Of a row, with `weighting: propensity`."
+    )
 
 
 class Gate(Part):

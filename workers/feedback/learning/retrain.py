@@ -11,7 +11,8 @@ import datetime
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,16 @@ from workers.contracts.schema import Schema
 from workers.errors import ModelError
 from workers.feedback.dataset import Joiner, Window
 from workers.feedback.lake.commits import Commit
-from workers.feedback.learning.rows import Logged, labelled, with_new_categories
-from workers.feedback.learning.training import Made, Trainer, split
+from workers.feedback.learning.cluster import opened
+from workers.feedback.learning.local import LocalRows
+from workers.feedback.learning.parts import Summary, TrainingRows, enough
+from workers.feedback.learning.remote import Asked
+from workers.feedback.learning.rows import category_counts, labelled, with_new_categories
+from workers.feedback.learning.spread import spread
+from workers.feedback.learning.training import Made, Trainer
 from workers.feedback.opening import Loop, contracts_of
 from workers.models.build import Recipe, build, draft
-from workers.models.bundle import Bundle, Decisions
+from workers.models.bundle import Bundle, Decisions, Feature
 from workers.models.reference import reference_of
 from workers.models.store import Store
 
@@ -59,22 +65,37 @@ def retrain(loop: Loop, as_of: datetime.datetime, base: str | None = None) -> Re
     if (known := _same(store, loop.model.name, f"training {identity}:")) is not None:
         return known
     window = Window(as_of - datetime.timedelta(seconds=settings.window), as_of, as_of)
-    joiner = Joiner(loop.log.place, commit, loop.feedback, loop.model.name)
-    features = tuple(bundle.manifest.features)
-    rows = labelled(joiner, window, features, loop.feedback.segments)
-    if len(rows) < settings.min_rows:
-        raise ModelError(
-            f"{len(rows):,} labelled decisions; retrain.min_rows is {settings.min_rows:,}. "
-            f"Left out: {rows.left_out or 'none'}"
-        )
-    made = Trainer(loop, bundle, with_new_categories(features, rows), split(loop, rows)).make()
+    with opened_rows(loop, commit, tuple(bundle.manifest.features), window) as rows:
+        made, said = Trainer(loop, bundle, rows).make(), rows.summary
     schema = (
         contracts_of(loop)
         .versions(bundle.manifest.contract.subject)[bundle.manifest.contract.version]
         .schema
     )
-    lineage = _lineage(loop, commit, base, as_of, identity, rows)
-    return _stored(store, bundle, schema, made, lineage, rows.left_out)
+    lineage = _lineage(loop, commit, base, identity, as_of, said)
+    return _stored(store, bundle, schema, made, lineage, said.left_out)
+
+
+@contextmanager
+def opened_rows(
+    loop: Loop, commit: Commit, features: tuple[Feature, ...], window: Window
+) -> Iterator[TrainingRows]:
+    """The window's labelled decisions, cut into parts: here, or on the declared cluster.
+
+    Raises:
+        ModelError: there are too few, or a feature is not logged.
+    """
+    settings = loop.feedback.retrain
+    if settings.dask is not None:
+        asked = Asked(loop.feedback, commit.number, loop.model.name, window, features)
+        with opened(settings.dask, settings.threads) as cluster:
+            yield spread(cluster, asked, commit, settings)
+        return
+    joiner = Joiner(loop.log.place, commit, loop.feedback, loop.model.name)
+    rows = labelled(joiner, window, features)
+    cut = enough(settings, len(rows), rows.left_out)
+    known = with_new_categories(features, category_counts(features, rows.features))
+    yield LocalRows(rows, known, settings, cut)
 
 
 def _stored(
@@ -107,7 +128,7 @@ def _stored(
     model = draft(recipe, made.text)
     names = [feature.name for feature in made.features]
     order = [names.index(feature.name) for feature in model.features.ordered]
-    reference = reference_of(model.features.ordered, made.matrix[:, order], made.scores)
+    reference = reference_of(model.features.ordered, made.sample[:, order], made.scores)
     golden = [base64.b64decode(row.datum) for row in bundle.golden.rows]
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), replace(recipe, reference=reference), made.text, golden, model)
@@ -132,14 +153,21 @@ def next_version(store: Store, name: str) -> str:
     return str(max((int(v) for v in store.versions(name) if v.isdigit()), default=0) + 1)
 
 
+_ELSEWHERE: dict[str, Any] = {
+    "lake": True,
+    "gate": True,
+    "promotion": True,
+    "retrain": {"dask": {"scheduler", "port", "timeout"}},
+}
+"""What no row and no tree depends on."""
+
+
 def _identity(loop: Loop, commit: Commit, bundle: Bundle, as_of: datetime.datetime) -> str:
     """16 digits that are the same where a training would be: rows are told by their offsets."""
     told = {
         "offsets": commit.offsets,
         "as_of": as_of.isoformat(),
-        "loop": loop.feedback.model_dump(
-            mode="json", exclude={"lake", "gate", "promotion"}, round_trip=False
-        ),
+        "loop": loop.feedback.model_dump(mode="json", exclude=_ELSEWHERE, round_trip=False),
         "base": bundle.manifest.booster.sha256,
         "build": __version__,
     }
@@ -168,16 +196,25 @@ def _lineage(
     loop: Loop,
     commit: Commit,
     base: str,
-    as_of: datetime.datetime,
     identity: str,
-    rows: Logged,
+    as_of: datetime.datetime,
+    said: Summary,
 ) -> str:
-    versions = rows.judged.frame["model_version"].unique().sort().to_list()
     offsets = {topic: sum(places.values()) for topic, places in commit.offsets.items()}
     text = (
         f"Feedback loop {loop.feedback.name}, training {identity}: labelled decisions of versions "
-        f"{', '.join(versions)} as known at {as_of.isoformat()}; lake commit {commit.number}, "
-        f"offsets {offsets}; features of version {base}; build {__version__}. Left out: "
-        f"{rows.left_out or 'nothing'}."
+        f"{', '.join(said.versions)} as known at {as_of.isoformat()}; lake commit {commit.number}, "
+        f"offsets {offsets}; features of version {base}; build {__version__}. "
+        f"{_weighing(loop, said)}Left out: {dict(said.left_out) or 'nothing'}."
     )
     return text[:2000]
+
+
+def _weighing(loop: Loop, said: Summary) -> str:
+    if said.effective is None:
+        return ""
+    settings = loop.feedback.retrain
+    return (
+        f"Rows count by 1 / propensity, at most {settings.max_weight:g}: those that the trees are "
+        f"made from are as good as {said.effective:,.0f} that count alike (Kish). "
+    )

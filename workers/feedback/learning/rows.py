@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +11,9 @@ import polars as pl
 
 from workers.errors import ModelError
 from workers.feedback.dataset import DatasetState, Joiner, Window
-from workers.feedback.quality.judged import Judged, days, whole
+from workers.feedback.quality.judged import Day, Judged, days, whole
 from workers.feedback.quality.measures import Values
+from workers.feedback.quality.weights import WEIGHT
 from workers.feedback.records import CATEGORY, NUMBER
 from workers.models.booster import Matrix
 from workers.models.bundle import Feature, FeatureType
@@ -38,6 +39,11 @@ class Logged:
     def labels(self) -> Values:
         """0 or 1 a row."""
         return self.judged.labels
+
+    @property
+    def weights(self) -> Values | None:
+        """A weight a row; None where rows count alike."""
+        return self.judged.weights
 
     def part(self, start: int, end: int) -> Logged:
         """Rows from `start` to before `end`."""
@@ -66,7 +72,7 @@ def labelled(
     columns = [column_of(feature) for feature in features]
     parts, kept = list[pl.DataFrame](), list[pl.DataFrame]()
     for day in days(joiner, window, segments, state):
-        usable = _usable(day.rows, wanted, left)
+        usable = _usable(day, wanted, left)
         if not usable.any():
             continue
         rows = day.rows.filter(usable)
@@ -87,29 +93,46 @@ def column_of(feature: Feature) -> str:
     return f"{prefix}{feature.name}"
 
 
-def with_new_categories(features: Sequence[Feature], rows: Logged) -> tuple[Feature, ...]:
-    """The features, each with the categories that the rows have often enough at its end.
+def category_counts(features: Sequence[Feature], frame: pl.DataFrame) -> dict[str, Counter[str]]:
+    """By feature how many rows each category has; `frame` is as `Logged.features`."""
+    return {
+        feature.name: Counter(
+            dict(frame[column_of(feature)].drop_nulls().value_counts().iter_rows())
+        )
+        for feature in features
+        if feature.type is FeatureType.CATEGORICAL
+    }
+
+
+def with_new_categories(
+    features: Sequence[Feature], counts: Mapping[str, Counter[str]]
+) -> tuple[Feature, ...]:
+    """The features, each with the categories that there are rows enough of at its end.
 
     Those that are known keep their codes.
     """
     return tuple(
-        feature.model_copy(update={"categories": _categories(feature, rows.features)})
-        if feature.type is FeatureType.CATEGORICAL
+        feature.model_copy(update={"categories": _categories(feature, counts[feature.name])})
+        if feature.name in counts
         else feature
         for feature in features
     )
 
 
-def _categories(feature: Feature, frame: pl.DataFrame) -> tuple[str, ...]:
-    counts = frame[column_of(feature)].drop_nulls().value_counts()
-    often = sorted(value for value, count in counts.iter_rows() if count >= MIN_CATEGORY)
+def _categories(feature: Feature, counts: Counter[str]) -> tuple[str, ...]:
+    often = sorted(value for value, count in counts.items() if count >= MIN_CATEGORY)
     new = [value for value in often if value not in feature.categories]
     return (*feature.categories, *new)[: max(MAX_CATEGORIES, len(feature.categories))]
 
 
-def _usable(rows: pl.DataFrame, wanted: str, left: Counter[str]) -> pl.Series:
+def _usable(day: Day, wanted: str, left: Counter[str]) -> pl.Series:
+    rows = day.rows
     label = rows["label"].is_not_null()
     left["without an outcome"] += int((~label).sum())
+    if WEIGHT in day.kept.columns:
+        weighed = day.kept[WEIGHT].is_not_null()
+        left["without a propensity"] += int((label & ~weighed).sum())
+        label &= weighed
     if "features_fingerprint" not in rows.columns:
         left["without features"] += int(label.sum())
         return pl.Series([False] * rows.height, dtype=pl.Boolean)

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 from workers.errors import ModelError
-from workers.feedback.quality.measures import Values
-from workers.models.booster import Booster
+from workers.feedback.learning.parts import Part, TrainingRows
 from workers.models.fitting import log_loss
 from workers.models.learning import Parameters
 from workers.topology.feedback import Retrain
 
-Trees = Callable[[Values, Values, Parameters], str]
-HELD = 0.2
-"""Part of the training rows, the later ones, that trials are judged on."""
 
-
-def tuned(
-    settings: Retrain, start: Parameters, trees: Trees, matrix: Values, labels: Values
-) -> Parameters:
+def tuned(settings: Retrain, start: Parameters, rows: TrainingRows) -> Parameters:
     """The parameters whose trees have the lowest log loss on the held rows; `start` is one trial.
 
     The same rows and seed try the same parameters; how many of them is the same where `seconds` do
@@ -32,13 +24,11 @@ def tuned(
     if settings.tune is None:
         return start
     optuna = _optuna()
-    cut = int(len(labels) * (1 - HELD))
 
     def loss(trial: Any) -> float:
-        parameters = {**start, **_suggested(trial)}
-        text = trees(matrix[:cut], labels[:cut], parameters)
-        scores = Booster(text, threads=settings.threads).predict(matrix[cut:])
-        return log_loss(scores, labels[cut:])
+        text = rows.trees({**start, **_suggested(trial)}, search=True)
+        held = Part.HELD
+        return log_loss(rows.scores(text, held), rows.labels(held), rows.weights(held))
 
     sampler = optuna.samplers.TPESampler(seed=settings.seed)
     study = optuna.create_study(direction="minimize", sampler=sampler)

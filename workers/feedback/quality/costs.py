@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workers.feedback.quality.measures import Measure, Values
+from workers.feedback.quality.measures import Measure, Values, weighted_mean
 from workers.models.bundle import Band, Decisions
 from workers.topology import Cost
 
 Names = npt.NDArray[np.object_]
 
 
-def mean_cost(costs: Mapping[str, Cost], decisions: Names, labels: Values) -> Measure:
+def mean_cost(
+    costs: Mapping[str, Cost], decisions: Names, labels: Values, weights: Values | None = None
+) -> Measure:
     """Mean cost of these decisions; those that no cost is declared for are left out."""
     priced = np.array([name in costs for name in decisions.tolist()], dtype=bool)
     names, happened = decisions[priced], labels[priced]
@@ -23,8 +25,7 @@ def mean_cost(costs: Mapping[str, Cost], decisions: Names, labels: Values) -> Me
     for name, cost in costs.items():
         mine = names == name
         each[mine] = np.where(happened[mine] == 1, cost.positive, cost.negative)
-    error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float("nan")
-    return Measure(float(each.mean()) if len(each) else float("nan"), error)
+    return weighted_mean(each, None if weights is None else weights[priced])
 
 
 def cheapest_bands(costs: Mapping[str, Cost], fallback: str) -> Decisions | None:
@@ -74,16 +75,20 @@ class Threshold:
     lift: float
 
 
-def thresholds(labels: Values, scores: Values, at: Sequence[float]) -> list[Threshold]:
+def thresholds(
+    labels: Values, scores: Values, at: Sequence[float], weights: Values | None = None
+) -> list[Threshold]:
     """A row for each score of `at`; lift is precision over the share that happens anyway."""
-    base = float(labels.mean()) if len(labels) else 0.0
+    weigh = np.ones(len(labels)) if weights is None else weights
+    whole, happened = float(weigh.sum()), float(weigh @ labels)
+    base = happened / whole if whole else 0.0
     found = []
     for since in at:
         taken = scores >= since
-        count, hits = int(taken.sum()), float(labels[taken].sum())
+        count, hits = float(weigh[taken].sum()), float(weigh[taken] @ labels[taken])
         precision = hits / count if count else float("nan")
-        recall = hits / labels.sum() if labels.sum() else float("nan")
+        recall = hits / happened if happened else float("nan")
         lift = precision / base if base and count else float("nan")
-        share = count / len(labels) if len(labels) else float("nan")
-        found.append(Threshold(since, share, precision, float(recall), lift))
+        share = count / whole if whole else float("nan")
+        found.append(Threshold(since, share, precision, recall, lift))
     return found

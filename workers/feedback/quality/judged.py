@@ -12,6 +12,7 @@ import polars as pl
 
 from workers.feedback.dataset import KNOWN, DatasetState, Joiner, Window
 from workers.feedback.quality.measures import Values
+from workers.feedback.quality.weights import WEIGHT, weight_of
 from workers.feedback.records import CATEGORY, NUMBER
 
 _COLUMNS = {
@@ -31,7 +32,10 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows of a window; columns as `_COLUMNS`, and a column of text for each segment."""
+    """Rows of a window; columns as `_COLUMNS`, and a column of text for each segment.
+
+    With `weighting` one more, `WEIGHT`.
+    """
 
     frame: pl.DataFrame
     state: DatasetState
@@ -46,9 +50,15 @@ class Judged:
         return self.of(pl.col("score").is_not_null())
 
     @property
+    def known(self) -> Judged:
+        """Those whose outcome is known, or was taken for negative, and what they count for."""
+        needed = ["label", WEIGHT] if WEIGHT in self.frame.columns else ["label"]
+        return self.of(pl.all_horizontal(pl.col(needed).is_not_null()))
+
+    @property
     def labelled(self) -> Judged:
-        """Those with a score whose outcome is known, or was taken for negative."""
-        return self.of(pl.col("score").is_not_null() & pl.col("label").is_not_null())
+        """Of those that are known the ones with a score."""
+        return self.known.scored
 
     @property
     def scores(self) -> Values:
@@ -59,6 +69,13 @@ class Judged:
     def labels(self) -> Values:
         """A label a row."""
         return self.frame["label"].to_numpy().astype(np.float64)
+
+    @property
+    def weights(self) -> Values | None:
+        """A weight a row; None where they count alike."""
+        if WEIGHT not in self.frame.columns:
+            return None
+        return self.frame[WEIGHT].to_numpy().astype(np.float64)
 
     @property
     def decisions(self) -> npt.NDArray[np.object_]:
@@ -82,7 +99,8 @@ def days(
 ) -> Iterator[Day]:
     """Days of the window in their order."""
     for rows in joiner.days(window, state):
-        yield Day(rows, rows.select(*_kept(rows), *_segments(rows, segments)))
+        weight = weight_of(joiner.loop.retrain, rows)
+        yield Day(rows, rows.select(*_kept(rows), *weight, *_segments(rows, segments)))
 
 
 def judged(joiner: Joiner, window: Window, segments: Sequence[str] = ()) -> Judged:

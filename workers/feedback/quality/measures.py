@@ -2,6 +2,7 @@
 
 Labels are 0 or 1, scores probabilities. Intervals are normal approximations for independent rows;
 where outcomes of one day hang together, as delays in a storm do, they are too narrow.
+`weights`, where given, has one a row: means are weighted, and errors are those of weighted means.
 """
 
 from __future__ import annotations
@@ -35,30 +36,37 @@ class Measure:
         return Measure(self.value - other.value, math.hypot(self.error, other.error))
 
 
-def auc(labels: Values, scores: Values) -> Measure:
+def auc(labels: Values, scores: Values, weights: Values | None = None) -> Measure:
     """Area under the ROC curve: how often one that happened has the higher score; ties are half.
 
     Standard error after DeLong, DeLong and Clarke-Pearson 1988.
     """
     if _one_sided(labels):
         return Measure(math.nan, math.nan)
-    value, hits, misses = _placements(labels, scores)
-    return Measure(value, math.sqrt(_variance(hits) + _variance(misses)))
+    hits, misses = _placements(labels, scores, weights)
+    of_hits, of_misses = _kinds(labels, weights)
+    ours = weighted_mean(hits, of_hits)
+    return Measure(ours.value, math.hypot(ours.error, weighted_mean(misses, of_misses).error))
 
 
-def auc_difference(labels: Values, scores: Values, others: Values) -> Measure:
+def auc_difference(
+    labels: Values, scores: Values, others: Values, weights: Values | None = None
+) -> Measure:
     """AUC of `scores` less that of `others`, on the same rows: DeLong's test for paired scores."""
     if _one_sided(labels):
         return Measure(math.nan, math.nan)
-    value, hits, misses = _placements(labels, scores)
-    other, other_hits, other_misses = _placements(labels, others)
-    spread = _variance(hits - other_hits) + _variance(misses - other_misses)
-    return Measure(value - other, math.sqrt(spread))
+    hits, misses = _placements(labels, scores, weights)
+    other_hits, other_misses = _placements(labels, others, weights)
+    of_hits, of_misses = _kinds(labels, weights)
+    found = weighted_mean(hits - other_hits, of_hits)
+    return Measure(
+        found.value, math.hypot(found.error, weighted_mean(misses - other_misses, of_misses).error)
+    )
 
 
-def log_loss(labels: Values, scores: Values) -> Measure:
+def log_loss(labels: Values, scores: Values, weights: Values | None = None) -> Measure:
     """Mean negative log-likelihood, in nats; lower is better."""
-    return _mean(losses(labels, scores))
+    return weighted_mean(losses(labels, scores), weights)
 
 
 def losses(labels: Values, scores: Values) -> Values:
@@ -67,40 +75,46 @@ def losses(labels: Values, scores: Values) -> Values:
     return np.asarray(-(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped)))
 
 
-def log_loss_difference(labels: Values, scores: Values, others: Values) -> Measure:
+def log_loss_difference(
+    labels: Values, scores: Values, others: Values, weights: Values | None = None
+) -> Measure:
     """Log loss of `scores` less that of `others`, on the same rows."""
-    return _mean(losses(labels, scores) - losses(labels, others))
+    return weighted_mean(losses(labels, scores) - losses(labels, others), weights)
 
 
-def brier(labels: Values, scores: Values) -> Measure:
+def brier(labels: Values, scores: Values, weights: Values | None = None) -> Measure:
     """Mean squared difference; lower is better."""
-    return _mean((scores - labels) ** 2)
+    return weighted_mean((scores - labels) ** 2, weights)
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Rows of neighbouring scores: their mean score, and the share of them that happened."""
+    """Rows of neighbouring scores: their mean score, and the share of them that happened.
+
+    `weight` is what they count for; as many as `rows` where rows count alike.
+    """
 
     rows: int
     score: float
     happened: float
+    weight: float
 
 
-def calibration(labels: Values, scores: Values, bins: int = 10) -> list[Bin]:
+def calibration(
+    labels: Values, scores: Values, weights: Values | None = None, bins: int = 10
+) -> list[Bin]:
     """Bins of about as many rows each, ascending by score."""
     order = np.argsort(scores, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    return [
-        Bin(len(part), float(scores[part].mean()), float(labels[part].mean())) for part in parts
-    ]
+    return [_bin(labels[part], scores[part], _some(weights, part)) for part in parts]
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: how far scores are from shares, weighted by rows."""
-    whole = sum(each.rows for each in bins)
+    """Expected calibration error: how far scores are from shares, by what bins count for."""
+    whole = sum(each.weight for each in bins)
     if not whole:
         return math.nan
-    return sum(each.rows * abs(each.score - each.happened) for each in bins) / whole
+    return sum(each.weight * abs(each.score - each.happened) for each in bins) / whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,30 +161,65 @@ def _one_sided(labels: Values) -> bool:
     return len(labels) == 0 or labels.min() == labels.max()
 
 
-def _mean(values: Values) -> Measure:
-    if not len(values):
+def weighted_mean(values: Values, weights: Values | None = None) -> Measure:
+    """NaN of no rows. With weights a ratio of two sums; its error is by linearization (Särndal,
+    Swensson and Wretman 1992, "Model Assisted Survey Sampling", 5.7).
+
+    The same as without where they are all alike.
+    """
+    count = len(values)
+    if not count:
         return Measure(math.nan, math.nan)
-    error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Measure(float(values.mean()), error)
+    if weights is None:
+        error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+        return Measure(float(values.mean()), error)
+    whole = float(weights.sum())
+    value = float(weights @ values) / whole
+    spread = float(np.square(weights * (values - value)).sum())
+    error = math.sqrt(spread * count / (count - 1)) / whole if count > 1 else math.nan
+    return Measure(value, error)
 
 
-def _placements(labels: Values, scores: Values) -> tuple[float, Values, Values]:
-    """AUC, and for each hit and each miss the share of the other kind that it is right about.
+def _bin(labels: Values, scores: Values, weights: Values | None) -> Bin:
+    weight = float(len(labels) if weights is None else weights.sum())
+    return Bin(
+        len(labels),
+        weighted_mean(scores, weights).value,
+        weighted_mean(labels, weights).value,
+        weight,
+    )
 
-    By mid-ranks (Sun and Xu 2014), so that it takes sorting and no pairs.
+
+def _some(weights: Values | None, rows: npt.NDArray[np.intp]) -> Values | None:
+    return None if weights is None else weights[rows]
+
+
+def _kinds(labels: Values, weights: Values | None) -> tuple[Values | None, Values | None]:
+    """Weights of what happened, and of the rest."""
+    return (None, None) if weights is None else (weights[labels == 1], weights[labels != 1])
+
+
+def _placements(labels: Values, scores: Values, weights: Values | None) -> tuple[Values, Values]:
+    """For each hit and each miss the share of the other kind that it is right about.
+
+    Their mean is AUC. By mid-ranks (Sun and Xu 2014), so that it takes sorting and no pairs; with
+    weights ranks are sums of them.
     """
     hit = labels == 1
     hits, misses = scores[hit], scores[~hit]
-    whole = _ranks(scores)
-    hit_places = (whole[hit] - _ranks(hits)) / len(misses)
-    miss_places = 1 - (whole[~hit] - _ranks(misses)) / len(hits)
-    return float(hit_places.mean()), hit_places, miss_places
+    of_hits, of_misses = _kinds(labels, weights)
+    whole = _ranks(scores, weights)
+    below_hits = whole[hit] - _ranks(hits, of_hits)
+    below_misses = whole[~hit] - _ranks(misses, of_misses)
+    hits_weigh = len(hits) if of_hits is None else of_hits.sum()
+    misses_weigh = len(misses) if of_misses is None else of_misses.sum()
+    return below_hits / misses_weigh, 1 - below_misses / hits_weigh
 
 
-def _ranks(values: Values) -> Values:
+def _ranks(values: Values, weights: Values | None) -> Values:
+    """Mid-ranks: what is below a value, and half of what is the same and itself."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse], dtype=np.float64)
-
-
-def _variance(places: Values) -> float:
-    return float(places.var(ddof=1) / len(places)) if len(places) > 1 else math.nan
+    if weights is None:
+        return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse], dtype=np.float64)
+    weigh = np.bincount(inverse, weights=weights, minlength=len(counts))
+    return np.asarray((np.cumsum(weigh) - weigh / 2)[inverse], dtype=np.float64)
