@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=shadow.TURNS, help="of shadow, at a rate")
     parser.add_argument("--scaling", action="store_true", help="docs/scaling.md instead")
     parser.add_argument("--events", type=int, default=900_000, help="of each case of --scaling")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of load after each restart")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of load after each restart")
     options = parser.parse_args()
     if options.scaling:
         found = scaling(options.events, seconds=options.seconds)

@@ -18,6 +18,8 @@ from benchmarks.plant import INSTANCES, Case, Names, Plant, Process, topics, top
 
 RATE = 2_000
 TICK = 0.005
+BEFORE_NEXT = 3.0
+"""Seconds before the next happening whose events count for neither."""
 WARM = 6.0
 """Seconds of load before anything happens."""
 AFTER = 60.0
@@ -27,7 +29,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     "static": ("static_membership: true",),
     "KIP-848": ("protocol: consumer",),
 }
-SETTINGS = (("dynamic", 6), ("dynamic", 60), ("dynamic", 600), ("static", 60), ("KIP-848", 60))
+SETTINGS = (("dynamic", 60), ("static", 60), ("KIP-848", 60))
+"""Not 600 partitions: on two cores two processes and the broker do not keep up with `RATE` there,
+and what waits for that hides what waits for a restart.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +217,8 @@ def _events(crew: Crew, seconds: float) -> dict[str, Span]:
         began = time.time() * 1000
         act()
         time.sleep(seconds)
-        return began, time.time() * 1000
+        # What is due at the very end may wait for what happens next.
+        return began, (time.time() - BEFORE_NEXT) * 1000
 
     spans = {
         "quiet": during(lambda: None),
