@@ -269,7 +269,7 @@ def test_a_worker_starts_while_its_registry_is_down_if_it_has_a_cache(
     topology: Topology, tmp_path: Path, mlflow: RealMlflow
 ) -> None:
     """The real registry, stopped in its tracks: connections are accepted and nothing answers."""
-    registry = Registry(mlflow.url, timeout="1s")
+    registry = Registry(mlflow.url, timeout="10s")
     with contextlib.closing(registry.open()) as store:
         if DEMO not in store.names():
             store.put(Store(ROOT / "models").fetch(DEMO, "1"))

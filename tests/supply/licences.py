@@ -79,7 +79,7 @@ def _needed(here: Distribution, extras: frozenset[str]) -> Iterator[tuple[str, f
 
 def _part(name: str, here: Distribution) -> Part:
     metadata = here.metadata
-    if expression := metadata["License-Expression"]:
+    if expression := metadata.get("License-Expression"):
         return Part(name, here.version, expression, "metadata")
     words = [
         _WORDS.get(line.rpartition(" :: ")[2], line)
@@ -88,7 +88,7 @@ def _part(name: str, here: Distribution) -> Part:
     ]
     if words:
         return Part(name, here.version, " AND ".join(words), "classifier")
-    if (short := metadata["License"]) and "\n" not in short:
+    if (short := metadata.get("License")) and "\n" not in short:
         return Part(name, here.version, short, "metadata")
     return Part(name, here.version, *_file(here))
 
