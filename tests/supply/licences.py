@@ -79,8 +79,9 @@ def _needed(here: Distribution, extras: frozenset[str]) -> Iterator[tuple[str, f
 
 def _part(name: str, here: Distribution) -> Part:
     metadata = here.metadata
-    if expression := metadata.get("License-Expression"):
-        return Part(name, here.version, expression, "metadata")
+    # By name a missing one is None or an error, by whoever read the metadata first.
+    if found := metadata.get_all("License-Expression"):
+        return Part(name, here.version, found[0], "metadata")
     words = [
         _WORDS.get(line.rpartition(" :: ")[2], line)
         for line in metadata.get_all("Classifier") or ()
@@ -88,8 +89,8 @@ def _part(name: str, here: Distribution) -> Part:
     ]
     if words:
         return Part(name, here.version, " AND ".join(words), "classifier")
-    if (short := metadata.get("License")) and "\n" not in short:
-        return Part(name, here.version, short, "metadata")
+    if (short := metadata.get_all("License")) and "\n" not in short[0]:
+        return Part(name, here.version, short[0], "metadata")
     return Part(name, here.version, *_file(here))
 
 

@@ -1,4 +1,5 @@
-"""The next version of a model, from labelled decisions: the same lake and settings, the same bytes.
+"""The next version of a model, from labelled decisions: the same lake and settings, the same
+bytes on one machine.
 
 In the order of events: trained on the first part, calibrated on the next, judged on the last. The
 features are the champion's; categories that have come up since are added.
