@@ -13,18 +13,25 @@ from workers.stream.clients import SESSION_TIMEOUT_MS
 from workers.topology import Broker, Delivery, Protocol, Worker
 
 
+def owners_topic(
+    topic: str, role: str, whose: str, wanted: Mapping[str, WantedTopic]
+) -> Iterator[Step]:
+    """A topic that is not there and is not ours to create; one of the topology's own will be."""
+    if topic not in wanted:
+        yield fault(
+            f"topic {topic}",
+            f"{role} of {whose}, and it is not there",
+            f"have its owner create it, or correct {role}.topic: it is never created here",
+        )
+
+
 def input_steps(worker: Worker, wanted: Mapping[str, WantedTopic], seen: Seen) -> Iterator[Step]:
     """The topic that is read: it is its owner's, never created or changed here."""
     topic = worker.input.topic
     target = f"topic {topic}"
     there = seen.topics.get(topic)
     if there is None:
-        if topic not in wanted:
-            yield fault(
-                target,
-                f"input of worker {worker.name}, and it is not there",
-                "have its owner create it, or correct input.topic: it is never created here",
-            )
+        yield from owners_topic(topic, "input", f"worker {worker.name}", wanted)
     elif there.settings is not None:
         yield from _input_settings(worker, target, there.settings)
     known = sizes(topic, wanted, seen)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from workers.operate.acls import principal
+from workers.operate.checks import owners_topic
 from workers.operate.seen import Seen
-from workers.operate.steps import Step, fault, note, warning
+from workers.operate.steps import Step, note, warning
 from workers.operate.wanted import WantedTopic
 from workers.topology import Feedback, Topology
 
@@ -17,12 +18,7 @@ def outcomes_steps(loop: Feedback, wanted: Mapping[str, WantedTopic], seen: Seen
     target = f"topic {topic}"
     there = seen.topics.get(topic)
     if there is None:
-        if topic not in wanted:
-            yield fault(
-                target,
-                f"outcomes of feedback loop {loop.name}, and it is not there",
-                "have its owner create it, or correct outcomes.topic: it is never created here",
-            )
+        yield from owners_topic(topic, "outcomes", f"feedback loop {loop.name}", wanted)
     elif "compact" in (there.settings or {}).get("cleanup.policy", ""):
         yield note(
             target,

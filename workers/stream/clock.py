@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from random import SystemRandom
 from typing import Protocol
 
 
@@ -28,3 +29,12 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that never go back."""
         return time.monotonic()
+
+
+_DICE = SystemRandom()
+"""Without a state that another part of the process could seed."""
+
+
+def jittered(seconds: float) -> float:
+    """Half of it to all of it, by chance: all who wait for one thing do not come back at once."""
+    return seconds * _DICE.uniform(0.5, 1.0)

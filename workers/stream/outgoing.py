@@ -23,7 +23,8 @@ def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
     keys, headers, values = batch.keys, batch.headers, outcomes.enriched
     longest = max(map(len, filter(None, values.values())), default=0)
     decision = max((len(b) for blocks in outcomes.decisions.values() for b in blocks), default=0)
-    most = max(longest, decision) + max(map(len, filter(None, keys)), default=0)
+    key_most = max(map(len, filter(None, keys)), default=0)
+    most = max(longest, decision) + key_most
     added = outcomes.added
     if most <= limit and not added and not any(headers):
         # One look at the batch instead of one a record.
@@ -34,9 +35,13 @@ def held_to_size(outcomes: Outcomes, limit: int) -> Outcomes:
         extra = header_bytes(headers[row]) + header_bytes(added.get(row))
         if len(value or b"") + key + extra > limit:
             reject[row] = _too_large("enriched event", limit)
-        elif max(map(len, outcomes.decisions.get(row, ())), default=0) + key > limit:
+        elif decision + key_most > limit and _decision_bytes(outcomes, row) + key > limit:
             reject[row] = _too_large("decision record", limit)
     return refused(outcomes, reject) if reject else outcomes
+
+
+def _decision_bytes(outcomes: Outcomes, row: int) -> int:
+    return max(map(len, outcomes.decisions.get(row, ())), default=0)
 
 
 def _too_large(what: str, limit: int) -> Reject:

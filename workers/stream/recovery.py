@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from random import SystemRandom
 
 from workers.errors import Retry
 from workers.stream.blame import Blame
-from workers.stream.clock import Clock
+from workers.stream.clock import Clock, jittered
 from workers.stream.failures import Moved, Refused, TopicRefused
 from workers.stream.flight import InFlight
 from workers.stream.holds import Holds
@@ -21,10 +20,6 @@ from workers.topology import Worker
 
 Abandoned = tuple[InFlight | None, Retry | None]
 """A batch whose publish failed, and with what: None where it is not the publish that did."""
-
-
-_DICE = SystemRandom()
-"""For jitter. Without a state that another part of the process could seed."""
 
 
 class Recovery:
@@ -120,5 +115,5 @@ class Recovery:
             yield 0.0
         wait = retry.initial
         while True:
-            yield wait * _DICE.uniform(0.5, 1.0)
+            yield jittered(wait)
             wait = min(wait * 2, retry.max)

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from random import SystemRandom
 
 from workers.contracts.framing import Header
 from workers.enrich.batch import Batch, Outcomes
 from workers.enrich.merging import merged
 from workers.enrich.policy import Effort
 from workers.errors import CAUSES, Code
-from workers.stream.clock import Clock
+from workers.stream.clock import Clock, jittered
 from workers.stream.records import Record
 from workers.stream.snapshot import Pause, PauseKind
 from workers.stream.source import Source
@@ -30,8 +29,6 @@ RETRY_BYTES = 400
 """Our headers take no more: five names, numbers of 19 digits."""
 AT_ONCE = frozenset({Code.MODEL_FAILED})
 """Codes that are tried again at once. A registry was asked twice before it is believed."""
-_DICE = SystemRandom()
-"""For jitter. Without a state that another part of the process could seed."""
 
 Enrich = Callable[[Batch, Effort], Outcomes]
 
@@ -68,8 +65,7 @@ class AtOnce:
         for number in range(self._retries.tries):
             rejected = outcomes.rejected
             rows = [row for row in sorted(rejected) if rejected[row].reject.code in AT_ONCE]
-            seconds = self._retries.wait * 2**number * _DICE.uniform(0.5, 1.0)
-            if not rows or not self._wait(seconds):
+            if not rows or not self._wait(jittered(self._retries.wait * 2**number)):
                 return outcomes
             self._tried(len(rows))
             outcomes = merged(outcomes, self._enrich(batch.select(rows), effort), rows)
