@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+from pydantic_core import to_json
 
 
 def configure_logging(*, debug: bool = False) -> None:
@@ -17,7 +19,7 @@ def configure_logging(*, debug: bool = False) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.dev.ConsoleRenderer()
             if terminal
-            else structlog.processors.JSONRenderer(sort_keys=True),
+            else structlog.processors.JSONRenderer(_serialized),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if debug else logging.INFO
@@ -27,3 +29,8 @@ def configure_logging(*, debug: bool = False) -> None:
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _serialized(fields: dict[str, Any], **_: Any) -> str:
+    """JSON in half the time of the standard library's: there is a line a batch."""
+    return to_json(fields, fallback=repr).decode()
