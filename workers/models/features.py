@@ -66,11 +66,11 @@ class Features:
         self.ordered = [by_name[name] for name in columns]
         self._expressions = Expressions({f.name: _compile(f) for f in self.ordered})
         self.fields = self._expressions.fields
-        self._texts = {
-            f.name: expression_of(f).cast(pl.String).alias(f.name)
-            for f in self.ordered
-            if f.type is FeatureType.CATEGORICAL
+        written = {
+            f.name: expression_of(f) for f in self.ordered if f.type is FeatureType.CATEGORICAL
         }
+        self._texts = {name: e.cast(pl.String).alias(name) for name, e in written.items()}
+        self._named = {name: e.meta.output_name() for name, e in written.items() if _is_field(e)}
         self._categorical = np.array([f.type is FeatureType.CATEGORICAL for f in self.ordered])
         self._required = np.array([f.missing == "reject" for f in self.ordered])
         self._fill = np.array(
@@ -98,8 +98,13 @@ class Features:
 
         Only for rows that `compute` does not reject: one that fails here fails all of them.
         """
-        found = pl.DataFrame(table.select(self.fields)).select(self._texts[name] for name in names)
-        return [column.to_arrow().cast(pa.string()) for column in found]
+        # A text field is there already: a query costs a batch of few rows more than all its texts.
+        found = {name: table.column(self._named[name]) for name in names if name in self._named}
+        found = {name: column for name, column in found.items() if column.type == pa.string()}
+        if others := [self._texts[name] for name in names if name not in found]:
+            computed = pl.DataFrame(table.select(self.fields)).select(others)
+            found |= {column.name: column.to_arrow().cast(pa.string()) for column in computed}
+        return [found[name] for name in names]
 
     def compute(self, table: pa.RecordBatch) -> Featured:
         """The matrix of a batch; a row that cannot be computed is rejected alone."""
@@ -151,6 +156,11 @@ def expression_of(feature: Feature) -> pl.Expr:
         ModelError: it is not SQL.
     """
     return parse_expression(feature.sql)
+
+
+def _is_field(expression: pl.Expr) -> bool:
+    """Is it the name of a field, and nothing else?"""
+    return expression.meta.is_column() and not expression.meta.is_regex_projection()
 
 
 def _compile(feature: Feature) -> pl.Expr:
