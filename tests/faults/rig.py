@@ -329,16 +329,15 @@ class Scene:
             PAUSE.wait(0.05)
 
     def all_out(self, seconds: float = 90.0) -> None:
-        """Until every record that was sent came out.
+        """Until every record that was sent came out, however long that takes.
 
         Raises:
-            TimeoutError: they did not; says where the group stands.
+            TimeoutError: for so long none came; says where the group stands.
         """
         if not self.verifier.until(self.flow.sent, seconds):
             stands = "; ".join(self.verifier.uncommitted()) or "all is committed"
-            raise TimeoutError(
-                f"{self.verifier.seen} of {self.flow.sent} came out in {seconds:g} s: {stands}"
-            )
+            came = f"{self.verifier.seen} of {self.flow.sent} came out"
+            raise TimeoutError(f"{came}, then none in {seconds:g} s: {stands}")
 
     def more(self, count: int, partitions: int = PARTITIONS) -> None:
         """Write records when the flow has stopped, to every partition."""

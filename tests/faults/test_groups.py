@@ -36,7 +36,7 @@ def test_rolling_restarts_double_nothing(scene: AnyScene, seed: int, delivery: D
         live.conclude(doubled=0)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("protocol", "static"), [(Protocol.CLASSIC, True), (Protocol.CONSUMER, False)]
 )

@@ -58,11 +58,15 @@ class Verifier:
             self._seen.update(map(_place, self._reader.read(0.1)))
 
     def until(self, count: int, seconds: float) -> bool:
-        """Wait until so many different records came out; did they?"""
-        deadline = time.monotonic() + seconds
-        while len(self._seen) < count and time.monotonic() < deadline:
+        """Wait until so many different records came out, or none came for `seconds`; did they?"""
+        before, deadline = -1, 0.0
+        while (seen := len(self._seen)) < count:
+            if seen > before:
+                before, deadline = seen, time.monotonic() + seconds
+            elif time.monotonic() > deadline:
+                return False
             time.sleep(0.05)
-        return len(self._seen) >= count
+        return True
 
     def faults(self, sent: Expected, *, doubled: int = 0) -> list[str]:
         """What of the promises did not hold, in words; nothing is what it should be.
