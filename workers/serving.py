@@ -35,8 +35,9 @@ def serve(topology: Path) -> None:
         parts, places = await build_gateway(loaded)
         # What is loaded now stays: the collector need not look at it again.
         gc.freeze()
-        # Requests are freed by reference counting.
-        gc.set_threshold(100_000, 20, 100)
+        # Requests are freed by reference counting; the little that is not is looked for seldom, and
+        # not so seldom that a look takes long.
+        gc.set_threshold(10_000, 20, 100)
         await run(parts, state, lambda: _say(places))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

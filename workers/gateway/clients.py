@@ -11,6 +11,9 @@ from workers.topology.gateway import Gateway
 FETCH_WAIT_MS = 50
 """How long a broker may hold back a fetch that finds nothing: what a claim waits at most where the
 broker does not answer as soon as there is something."""
+LOOKUP_WAIT_MS = 500
+"""The same for decisions of others, which nobody waits for: many at once cost less."""
+LOOKUP_BYTES = 1 << 20
 QUEUE_MESSAGES = 100_000
 
 
@@ -33,7 +36,12 @@ def decisions_producer(broker: Broker, gateway: Gateway, name: str, log: ClientL
     }
 
 
-def topics_reader(broker: Broker, name: str, log: ClientLog) -> Config:
-    """Follows topics of ours, without a group."""
-    changes = {"logger": log, "fetch.wait.max.ms": FETCH_WAIT_MS}
+def topics_reader(
+    broker: Broker, name: str, log: ClientLog, wait_ms: int = FETCH_WAIT_MS, least: int = 1
+) -> Config:
+    """Follows topics of ours, without a group.
+
+    A fetch is answered when there are `least` bytes, or after `wait_ms`.
+    """
+    changes = {"logger": log, "fetch.wait.max.ms": wait_ms, "fetch.min.bytes": least}
     return reading(common(broker, name), **changes)

@@ -1,5 +1,7 @@
 """Micro-batches: what came in while the batch before was scored is scored together.
 
+Under load the thread that scores rests for as long as a batch took: a batch costs much and a row
+little, and the requests that come meanwhile are read by a thread that needs the interpreter too.
 One thread scores for a worker, for boosters share state inside (LightGBM #6142). A second one makes
 fallback decisions for requests whose time is over while the first is busy: it never asks the model.
 All other state belongs to the event loop's thread.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,8 @@ from workers.topology.gateway import QueueSettings
 TOPIC = "@http"
 """Stands for the topic in decision ids; no topic can have this name."""
 WITHOUT_MODEL = Effort(model=False, reasons=False)
+REST = 0.005
+"""Seconds of rest at most."""
 Row = Decided | Problem
 Enrich = Callable[[Batch, Effort], Outcomes]
 
@@ -51,14 +56,16 @@ class JobState:
 
 @dataclass(slots=True)
 class _Lane:
-    """A thread with a queue of jobs."""
+    """A thread with a queue of jobs; it rests `rest` seconds at most after one batch of several."""
 
     work: Callable[[list[JobState]], None]
     most: int
     linger: float
+    rest: float
     waiting: deque[JobState] = field(default_factory=deque)
     signal: threading.Condition = field(default_factory=threading.Condition)
     closed: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def start(self, name: str) -> threading.Thread:
         thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -74,10 +81,14 @@ class _Lane:
         with self.signal:
             self.closed = True
             self.signal.notify()
+        self.ended.set()
 
     def _run(self) -> None:
         while (jobs := self._take()) is not None:
+            began = time.monotonic()
             self.work(jobs)
+            if len(jobs) > 1 and self.rest:
+                self.ended.wait(min(time.monotonic() - began, self.rest))
 
     def _take(self) -> list[JobState] | None:
         """What waits, whole requests, at most `most` events unless one has more."""
@@ -121,8 +132,8 @@ class Engine:
         self._line = LineState()
         self._changing = threading.Lock()
         linger = settings.linger or 0.0
-        self._scoring = _Lane(self._score, settings.batch, linger)
-        self._fallback = _Lane(self._fall_back, settings.batch, 0.0)
+        self._scoring = _Lane(self._score, settings.batch, linger, REST)
+        self._fallback = _Lane(self._fall_back, settings.batch, 0.0, 0.0)
         self._threads: list[threading.Thread] = []
         self._coming: list[JobState] = []
         self.held = 0

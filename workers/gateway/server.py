@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,7 +79,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            self.scope["extensions"] = {WHOLE: {"send": functools.partial(_whole, cycle)}}
+            # Weak, for a cycle holds its scope: else each request would be left to the collector.
+            whole = functools.partial(_whole, weakref.ref(cycle))
+            self.scope["extensions"] = {WHOLE: {"send": whole}}
 
     def on_message_complete(self) -> None:
         """The next one begins with a head."""
@@ -103,13 +106,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _whole(cycle: RequestResponseCycle, status: int, media: bytes, body: bytes) -> bool:
+def _whole(held: weakref.ref[RequestResponseCycle], status: int, media: bytes, body: bytes) -> bool:
     """What `cycle.send` does twice, with one write.
 
     False, and nothing done, where the connection is to be closed or has to be waited for.
     """
-    closing = not cycle.keep_alive or cycle.disconnected
-    if closing or cycle.flow.write_paused or cycle.response_started:
+    cycle = held()
+    closing = cycle is None or not cycle.keep_alive or cycle.disconnected
+    if cycle is None or closing or cycle.flow.write_paused or cycle.response_started:
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False

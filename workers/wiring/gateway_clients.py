@@ -10,7 +10,12 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from workers.errors import ClientHalt
-from workers.gateway.clients import decisions_producer, topics_reader
+from workers.gateway.clients import (
+    LOOKUP_BYTES,
+    LOOKUP_WAIT_MS,
+    decisions_producer,
+    topics_reader,
+)
 from workers.gateway.decisionlog import DecisionLog
 from workers.gateway.idempotency import Keys
 from workers.gateway.notes import Say
@@ -41,6 +46,10 @@ class Base:
 
     def reader(self, what: str) -> Config:
         return topics_reader(self.broker, f"{self.name}.{what}", self._log())
+
+    def lookup_reader(self) -> Config:
+        name = f"{self.name}.lookup"
+        return topics_reader(self.broker, name, self._log(), LOOKUP_WAIT_MS, LOOKUP_BYTES)
 
     def _log(self) -> ClientLog:
         return ClientLog(Journal(self.clock, gateway=self.name), self.clock)
