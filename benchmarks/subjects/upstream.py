@@ -1,7 +1,7 @@
 """The system behind the proxy: takes a JSON body and answers.
 
 `python -m benchmarks.subjects.upstream` prints its port. `GET /counts` tells how many requests
-there were since it was last asked, by the status in their decision's headers, "" without one.
+there were since it was last asked: with a decision, by the cause of none, and "" without either.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ SEEN = Counter[str]()
 
 async def taken(request: Request) -> JSONResponse:
     """A booking."""
-    SEEN[request.headers.get("x-enrichment-status", "")] += 1
+    status = request.headers.get("x-enrichment-status", "")
+    SEEN[request.headers["x-enrichment-cause"] if status == "none" else status] += 1
     body = await request.json()
     return JSONResponse({"taken": body["flight_id"]})
 
