@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import gateway, large, reasons, replicas, safety, shadow, swaps, telemetry, versions
+from benchmarks import (
+    gateway,
+    large,
+    proxy,
+    reasons,
+    replicas,
+    safety,
+    shadow,
+    sidecar,
+    swaps,
+    telemetry,
+    versions,
+)
 from benchmarks.document import written
 from benchmarks.environments import FAST, echo, peers, worker
 from benchmarks.latency import percentiles
@@ -105,6 +117,16 @@ def _gateway(ground: Ground) -> list[str]:
     return gateway.table(gateway.measured(ground.kafka, ground.folder, gateway.SECONDS))
 
 
+def _proxy(ground: Ground) -> list[str]:
+    return proxy.table(proxy.measured(ground.kafka, ground.folder, proxy.SECONDS))
+
+
+def _sidecar(ground: Ground) -> list[str]:
+    turns, seconds = sidecar.TURNS, sidecar.SECONDS
+    found = sidecar.sidecar(ground.kafka, ground.values, ground.folder, turns, seconds)
+    return sidecar.table(found, turns, seconds)
+
+
 PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "throughput": (_throughput, "Side by side"),
     "latency": (_latency, "Event to enriched"),
@@ -118,6 +140,8 @@ PARTS: dict[str, tuple[Callable[[Ground], list[str]], str]] = {
     "safety": (_safety, "The safety net"),
     "telemetry": (_telemetry, "Telemetry"),
     "gateway": (_gateway, "Decisions by HTTP"),
+    "proxy": (_proxy, "Through the proxy"),
+    "sidecar": (_sidecar, "What a sidecar costs"),
 }
 """How each is measured, and how its heading begins; in the order of the document."""
 LIFECYCLE = ("swaps", "replicas", "shadow", "reasons", "large")

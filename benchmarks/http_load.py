@@ -36,6 +36,7 @@ class Figures:
     events: float
     p50: float
     p99: float
+    longest: float
     cpu: float
     wrong: Json
 
@@ -80,7 +81,7 @@ def load(
     total = max(1, seen["answered"] * served.events)
     label = f"{connections} connections" if rate is None else f"{rate:,.0f} requests/s"
     figures = Figures(
-        what, label, seen["requests"], events, seen["p50"], seen["p99"],
+        what, label, seen["requests"], events, seen["p50"], seen["p99"], seen["longest"],
         spent / total * 1e6, seen["wrong"],
     )  # fmt: skip
     print(figures.row(), flush=True)

@@ -130,7 +130,7 @@ def main(text: str) -> None:
     cpu = time.process_time() - cpu
     first, last = began + plan.warm, began + plan.warm + plan.seconds
     taken = np.array([end - start for start, end in plan.times if first <= end <= last])
-    p50, p99 = np.percentile(taken, [50, 99]) if len(taken) else (0.0, 0.0)
+    p50, p99, longest = np.percentile(taken, [50, 99, 100]) if len(taken) else (0.0, 0.0, 0.0)
     print(
         json.dumps(
             {
@@ -138,6 +138,7 @@ def main(text: str) -> None:
                 "answered": len(plan.times),
                 "p50": p50 * 1000,
                 "p99": p99 * 1000,
+                "longest": longest * 1000,
                 "wrong": plan.wrong,
                 "own_cpu": cpu / (plan.warm + plan.seconds),
                 "late": len(plan.due),

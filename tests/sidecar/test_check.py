@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,8 +19,11 @@ from tests.cli.test_cli import workers
 from tests.conftest import ROOT
 from tests.traffic import good
 from workers.errors import ExitCode
+from workers.operate.look import connect
+from workers.operate.sidecar.measure import Watch
 from workers.testing import RealKafka, Sender, produce
 from workers.testing.kafka import jars
+from workers.topology import load
 
 pytestmark = pytest.mark.kafka
 TEXT = """\
@@ -173,6 +177,27 @@ def test_before_during_and_after_and_gone(place: Place, flights: list[bytes]) ->
         f"decided.{place.tag}",
     }
     assert original.read >= before_removal > 0
+
+
+def test_every_record_that_arrives_is_timed(place: Place, flights: list[bytes]) -> None:
+    """Many at once too: those at their end, of an hour ago, are the slowest."""
+    topology, source = load(place.file, {}), f"flights.{place.tag}"
+    worker = topology.workers["beside"]
+    watch = Watch(connect(topology.broker, "test"), topology.broker, worker, ())
+    now, hour = int(time.time() * 1000), 3_600_000
+    stamps = [now] * 38_000 + [now - hour] * 2_000
+    (one,) = good(flights[:1])
+    records = [replace(one, partition=0, timestamp=stamp) for stamp in stamps]
+    looks = iter([(), records])
+
+    def burst_after_the_first_look() -> None:
+        produce(place.kafka.bootstrap_servers, source, next(looks, ()))
+
+    window = watch.window("burst", 2, burst_after_the_first_look)
+
+    assert window.arrived == len(stamps)
+    assert window.arrival is not None
+    assert window.arrival[0] < hour <= window.arrival[1]
 
 
 def test_what_is_not_proven_breaks_a_strict_check(place: Place) -> None:

@@ -209,7 +209,7 @@ def test_others_are_slower_where_they_fall_behind() -> None:
     """Fewer records alone are no sign: fewer may have come."""
 
     def watched(rate: float, *lags: int) -> Window:
-        return Window("", 1.0, 0, (Pace("billing", rate, *lags),), None, None)
+        return Window("", "", 1.0, 0, (Pace("billing", rate, *lags),), None, None)
 
     before = watched(100.0, 0, 5, 10)
 

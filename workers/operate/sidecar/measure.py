@@ -8,18 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+import numpy as np
 
-from workers.errors import ClientHalt
+from workers.enrich.headers import rfc3339
 from workers.operate.look import Cluster
+from workers.operate.sidecar.arrivals import Arrivals
 from workers.operate.sidecar.look import ends, offsets
 from workers.operate.sidecar.sight import Offsets
-from workers.stream.clients import range_config
 from workers.topology import Broker, Worker
 
 PAUSE = 0.25
 """Seconds between two looks."""
-CREATE_TIME = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was seen in one stretch of time.
+    """What was seen in one stretch of time, which `began` then (RFC 3339, UTC).
 
     `arrival` is how long after its timestamp a record of the source could be read, where its
     producer stamped it; `answers` is how long the brokers took to say where the source ends. Both
@@ -43,6 +42,7 @@ class Window:
     """
 
     name: str
+    began: str
     seconds: float
     arrived: int
     neighbours: tuple[Pace, ...]
@@ -56,10 +56,15 @@ class Window:
 
 @dataclass(slots=True)
 class _WatchState:
+    at: list[float] = field(default_factory=list)
     ends: list[Offsets] = field(default_factory=list)
     committed: dict[str, list[Offsets]] = field(default_factory=dict)
     answers: list[float] = field(default_factory=list)
-    arrival: list[float] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Between the first look and the last: what lies outside has not been looked at."""
+        return self.at[-1] - self.at[0]
 
 
 class Watch:
@@ -81,79 +86,49 @@ class Watch:
             ClientHalt: the client or the broker refuses.
         """
         source, seen = self._worker.input.topic, _WatchState()
-        reader = _tail(self._broker, self._worker, ends(self._cluster, source))
-        began = time.monotonic()
-        try:
+        began = rfc3339(int(time.time() * 1000))
+        with Arrivals(self._broker, self._worker, ends(self._cluster, source)) as arrivals:
             while True:
                 going()
                 _look(self._cluster, source, self._groups, seen)
-                if time.monotonic() - began >= seconds and len(seen.ends) > 1:
+                if seen.seconds >= seconds:
                     break
-                _read(reader, seen)
                 threading.Event().wait(PAUSE)
-        finally:
-            reader.close()
-        took = time.monotonic() - began
         return Window(
             name,
-            round(took, 3),
+            began,
+            round(seen.seconds, 3),
             sum(seen.ends[-1].values()) - sum(seen.ends[0].values()),
-            tuple(_pace(group, seen, took) for group in self._groups),
-            _shares(seen.arrival),
+            tuple(_pace(group, seen) for group in self._groups),
+            _shares(arrivals.milliseconds),
             _shares(seen.answers),
         )
 
 
-def _tail(broker: Broker, worker: Worker, at: Offsets) -> Consumer:
-    """A reader of what comes from now on: no group, no commit."""
-    properties = {
-        **range_config(broker, worker),
-        "client.id": f"{worker.name}.sidecar",
-        "enable.partition.eof": False,
-        "auto.offset.reset": "latest",
-        "queued.max.messages.kbytes": 1024,
-    }
-    try:
-        reader = Consumer(properties)
-    except KafkaException as error:
-        raise ClientHalt(f"the consumer refuses its properties: {error.args[0].str()}") from error
-    reader.assign([TopicPartition(worker.input.topic, n, offset) for n, offset in at.items()])
-    return reader
-
-
 def _look(cluster: Cluster, source: str, groups: Sequence[str], seen: _WatchState) -> None:
     began = time.monotonic()
+    seen.at.append(began)
     seen.ends.append(ends(cluster, source))
     seen.answers.append((time.monotonic() - began) * 1000)
     for group in groups:
         seen.committed.setdefault(group, []).append(offsets(cluster, group).get(source, {}))
 
 
-def _read(reader: Consumer, seen: _WatchState) -> None:
-    messages = reader.consume(1000, 0.01)
-    now = time.time() * 1000
-    for message in messages:
-        kind, stamp = message.timestamp()
-        if message.error() is None and kind == CREATE_TIME:
-            seen.arrival.append(now - stamp)
-
-
-def _pace(group: str, seen: _WatchState, seconds: float) -> Pace:
+def _pace(group: str, seen: _WatchState) -> Pace:
     found = seen.committed[group]
     lags = [
         sum(max(0, end.get(number, at) - at) for number, at in done.items())
         for end, done in zip(seen.ends, found, strict=True)
     ]
     moved = sum(at - found[0].get(number, at) for number, at in found[-1].items())
-    return Pace(group, round(moved / seconds, 1), lags[0], lags[-1], max(lags))
+    return Pace(group, round(moved / seen.seconds, 1), lags[0], lags[-1], max(lags))
 
 
-def _shares(values: list[float]) -> tuple[float, float] | None:
+def _shares(values: Sequence[float]) -> tuple[float, float] | None:
     if not values:
         return None
-    ordered = sorted(values)
-    last = len(ordered) - 1
-    return round(ordered[last // 2], 1), round(ordered[int(last * 0.99)], 1)
+    median, high = np.percentile(values, [50, 99], method="lower")
+    return round(float(median), 1), round(float(high), 1)
 
 
 def slowed(before: Window, during: Window, tolerance: float) -> list[str]:
