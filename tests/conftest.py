@@ -64,6 +64,8 @@ LONGEST = (
     "tests/faults/test_zombie.py",
 )
 """What takes longest, longest first: begun last, it would leave the other processes idle."""
+MEASURED = ("tests/cli/", "tests/models/")
+"""Where coverage is measured in what tests start too: it costs each process a second and more."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -97,6 +99,15 @@ def _java_that_starts_fast() -> Iterator[None]:
     """Servers of tests end soon: compiling for the long run costs more than it gives."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JDK_JAVA_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage of the processes that tests start, where it is wanted."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.nodeid.startswith(MEASURED):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         yield
 
 
