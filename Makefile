@@ -7,6 +7,9 @@ EXTRAS := --all-extras --no-extra spark
 UV := $(VENV)/bin/uv
 PYTHON ?= python3
 RUN := $(UV) run --no-sync
+# Compiled once: without .pyc files, as images of containers set it, each process that a test starts
+# compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo patterns demo-smoke demo-loop demo-kafka test check bench scaling chaos fuzz sbom licences audit clean setup
 

@@ -38,6 +38,34 @@ settings.register_profile(
 
 TOGETHER = ("tests/faults/", "tests/security/")
 """Folders whose tests share what is dear to start: three brokers, one with many listeners."""
+ALONE = (
+    "tests/faults/test_kill.py",
+    "tests/faults/test_pills.py",
+    "tests/faults/test_upgrade.py",
+    "tests/faults/test_zombie.py",
+)
+"""Files in them that need one broker only."""
+LONGEST = (
+    "tests/faults/",
+    "tests/promises/test_shadow.py",
+    "tests/faults/test_pills.py",
+    "tests/faults/test_kill.py",
+    "tests/offline/test_spark.py",
+    "tests/feedback/test_dask.py",
+    "tests/cli/test_cli.py",
+    "tests/promises/test_swap.py",
+    "tests/promises/test_outages.py",
+    "tests/drills/test_drills.py",
+    "tests/security/",
+    "tests/machine/test_offsets.py",
+    "tests/faults/test_upgrade.py",
+    "tests/hostile/test_pills.py",
+    "tests/cli/test_operate.py",
+    "tests/faults/test_zombie.py",
+)
+"""What takes longest, longest first: begun last, it would leave the other processes idle."""
+MEASURED = ("tests/cli/", "tests/models/")
+"""Where coverage is measured in what tests start too: it costs each process a second and more."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -49,12 +77,38 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     # Imported here: the processes that run tests have no scheduler.
     from xdist.scheduler import LoadScopeScheduling
 
+    assert all((ROOT / each).exists() for each in (*TOGETHER, *ALONE, *LONGEST))
+
     class Together(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            folder = next((each for each in TOGETHER if nodeid.startswith(each)), None)
-            return folder or nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            shared = None if file in ALONE else next(filter(file.startswith, TOGETHER), None)
+            return shared or file
+
+        def _assign_work_unit(self, node: Any) -> None:
+            longest = next((each for each in LONGEST if each in self.workqueue), None)
+            if longest is not None:
+                self.workqueue.move_to_end(longest, last=False)
+            super()._assign_work_unit(node)
 
     return Together(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _java_that_starts_fast() -> Iterator[None]:
+    """Servers of tests end soon: compiling for the long run costs more than it gives."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JDK_JAVA_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage of the processes that tests start, where it is wanted."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.nodeid.startswith(MEASURED):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

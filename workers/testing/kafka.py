@@ -147,7 +147,7 @@ class LocalProcess:
 
     def _java(self, *command: str) -> list[str]:
         return [
-            "java", f"-Xmx{self._heap}", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=4",
+            "java", f"-Xmx{self._heap}",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", *self._java_options,
             "-cp", f"{self._libs}/*", *command,
         ]  # fmt: skip
