@@ -137,7 +137,7 @@ def _sending(address: str) -> Iterator[Exporting]:
     exports = Exports(
         replace(target, interval=INTERVAL),
         Identity("bench", "0", "0"),
-        registry,
+        {"bench": registry},
         lambda *_: None,
         clock.now,
     )

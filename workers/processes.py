@@ -51,7 +51,7 @@ def run_one(topology: Path, name: str | None, slot: int = 0) -> None:
     registry = Registry()
     journal = Journal(clock, registry, worker=worker.name, instance=board.snapshot.instance)
     # Before anything is loaded: a start may take a while, and whoever waits wants to know of it.
-    metrics = Rendering(registry, worker.name)
+    metrics = Rendering({worker.name: registry})
     with answering(loaded.health, slot, board, clock, journal, metrics):
         _run_loop(loaded, worker, slot, board, registry)
 

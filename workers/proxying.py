@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -15,13 +15,21 @@ import uvloop
 from workers.errors import TopologyError
 from workers.gateway.asking import Asker, Names
 from workers.gateway.notes import GatewayEvent, Say, saying
+from workers.gateway.observed import Observed
+from workers.gateway.pages import Phase
 from workers.gateway.proxy import Proxied
 from workers.gateway.server import listener, server_of
+from workers.stream.clients import instance_name
+from workers.stream.clock import SystemClock
+from workers.stream.journal import Journal
 from workers.stream.logs import configure_logging
+from workers.telemetry.registry import Registry
 from workers.topology import Topology, load
 from workers.topology.proxy import Proxy
 from workers.wiring import models_of
+from workers.wiring.doors import identity_of, observed
 
+DOOR = "proxy"
 KEPT = 1.0
 """Seconds that an idle connection is kept: less than servers keep theirs, or a request would meet
 one that is just being closed, and fail although the system is well."""
@@ -91,24 +99,48 @@ async def run_proxy(
         ClientHalt: it cannot listen there.
     """
     settings, app = proxy_of(topology), build_proxy(topology)
-    say = saying(proxy=settings.worker)
+    registries = {settings.worker: Registry()}
+    own = registries.setdefault(DOOR, Registry())
+    say = saying(own, proxy=settings.worker)
+    registries[settings.worker].watch(app.samples)
     opened = listener(settings.host, settings.port, settings.socket)
+    seen = _observed(topology, settings, registries)
     server = server_of(app, settings.limits, settings.drain)
     # The system's own is passed on.
     server.config.date_header = False
     serving = asyncio.create_task(server.serve([opened]))
+    seen.start()
+    seen.pages.phase = Phase.SERVING
     say(GatewayEvent.STARTED, upstream=settings.upstream, budget=settings.budget)
     ready(opened)
-    progress = asyncio.create_task(_progress(app, say))
+    running = [asyncio.create_task(each) for each in (_progress(app, say), seen.beat())]
     await asyncio.wait(
         [asyncio.create_task(stopping.wait()), serving], return_when=asyncio.FIRST_COMPLETED
     )
-    progress.cancel()
+    seen.pages.phase = Phase.DRAINING
     server.should_exit = True
     await serving
+    for task in running:
+        task.cancel()
     await app.close()
+    await asyncio.get_running_loop().run_in_executor(None, seen.close)
     say(GatewayEvent.STOPPED, **app.counts)
     return app
+
+
+def _observed(topology: Topology, settings: Proxy, registries: Mapping[str, Registry]) -> Observed:
+    worker, clock = topology.workers[settings.worker], SystemClock()
+    who = identity_of(DOOR, f"{DOOR}.{instance_name(worker)}")
+    return observed(
+        topology,
+        who,
+        registries,
+        port=settings.health_port,
+        # It fails open: whatever it cannot ask, requests go on.
+        reasons=lambda: (),
+        journal=Journal(clock, registries[DOOR], proxy=settings.worker),
+        clock=clock,
+    )
 
 
 async def _progress(app: Proxied, say: Say) -> None:

@@ -12,14 +12,15 @@ from typing import Any
 import promql_parser as promql
 
 from tests.deploy.conftest import CHART, read_yaml
-from workers.telemetry.attributes import EVENT, WORKER
+from workers.telemetry.attributes import DOOR, EVENT, WORKER
 from workers.telemetry.events import LOG_EVENTS
+from workers.telemetry.gateway import METRICS as GATEWAY
 from workers.telemetry.kinds import Attribute, Kind, Metric
 from workers.telemetry.loops import METRICS as LOOPS
 from workers.telemetry.names import METRICS as WORKERS
 
-METRICS = (*WORKERS, *LOOPS)
-"""What a worker tells, and what a feedback loop does."""
+METRICS = (*WORKERS, *GATEWAY, *LOOPS)
+"""What a worker tells, a gateway or a proxy besides, and what a feedback loop does."""
 SCRAPED = ("namespace", "instance", "job")
 """Labels that Prometheus adds."""
 SAMPLE = {WORKER.label: "flights", "namespace": "prod", "instance": "10.0.0.1:8787", "job": "w"}
@@ -98,6 +99,9 @@ def values_of(attribute: Attribute) -> tuple[str, ...]:
 def series(metric: Metric) -> Iterator[dict[str, str]]:
     """Labels of every series that it may have; one value for what has no closed list."""
     lists = [values_of(attribute) or ("some",) for attribute in metric.attributes]
-    for chosen in itertools.product(*lists):
+    # A gateway tells some of what a stream does, too.
+    doors = ("", "gateway") if metric in WORKERS else ("gateway",) if metric in GATEWAY else ("",)
+    for door, *chosen in itertools.product(doors, *lists):
         labels = zip((attribute.label for attribute in metric.attributes), chosen, strict=True)
-        yield {**SAMPLE, **dict(labels)}
+        told = {DOOR.label: door} if door else {}
+        yield {**SAMPLE, **told, **dict(labels)}

@@ -125,6 +125,14 @@ def test_the_gateway_s_topology_is_one_that_it_takes(
     assert caller.keys == (hashed(loaded.proxy.key.get_secret_value()),)
     assert loaded.proxy.gateway == f"http://gateway:{loaded.gateway.port}"
     assert loaded.proxy.upstream == "http://system:" + services["system"]["command"][1]
+    assert loaded.health is not None
+    assert str(loaded.health.address) == "0.0.0.0"  # noqa: S104  of a container
+    scrapes = read_yaml((COMPOSE / "prometheus.yaml").read_text())[0]["scrape_configs"]
+    ports = {s["job_name"]: s["dns_sd_configs"][0]["port"] for s in scrapes[:3]}
+    assert (ports["gateway"], ports["proxy"]) == (
+        loaded.gateway.health_port,
+        loaded.proxy.health_port,
+    )
 
 
 def test_grafana_finds_what_it_is_given(services: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ from tests.deploy.queries import (
     series,
     values_of,
 )
-from workers.telemetry.attributes import WORKER
+from workers.telemetry.attributes import DOOR, WORKER
 from workers.telemetry.kinds import Kind
 from workers.testing.kafka import free_port
 
@@ -51,6 +51,9 @@ def test_a_query_asks_for_metrics_labels_and_values_that_there_are(asked: Asked)
         known = {attribute.label: values_of(attribute) for attribute in metric.attributes}
         for matcher in selector.matchers.matchers:
             if matcher.name in (*SCRAPED, WORKER.label):
+                continue
+            if matcher.name == DOOR.label:
+                assert matcher.value in ("", *DOOR.values)
                 continue
             if matcher.name == "le":
                 assert float(matcher.value) in metric.bounds
@@ -226,6 +229,11 @@ def test_every_choice_above_the_panels_has_something_to_choose(prometheus: Prome
 
 
 def test_the_chart_carries_all_dashboards() -> None:
-    """Three, by who looks."""
-    assert sorted(boards()) == ["workers-contracts", "workers-model", "workers-operator"]
-    assert len(list((CHART / "files" / "dashboards").iterdir())) == 3
+    """Four, by who looks."""
+    assert sorted(boards()) == [
+        "workers-contracts",
+        "workers-gateway",
+        "workers-model",
+        "workers-operator",
+    ]
+    assert len(list((CHART / "files" / "dashboards").iterdir())) == 4

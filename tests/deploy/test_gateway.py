@@ -46,11 +46,38 @@ def test_the_gateway_has_pods_of_its_own_and_is_scaled_by_processor(tools: Tools
     assert 3 in [d["spec"].get("replicas") for d in fixed if d["kind"] == "Deployment"]
 
 
+def test_metrics_are_for_monitoring_and_decisions_for_callers(tools: Tools) -> None:
+    """A PodMonitor of the gateway's own; its policy lets Prometheus read, and callers ask."""
+    clients = [{"podSelector": {"matchLabels": {"app": "billing"}}}]
+    policy = {"enabled": True, "gatewayClients": clients}
+    values = {**given(), "podMonitor": {"enabled": True}, "networkPolicy": policy}
+    documents = tools.render(values)
+    own = {d["kind"]: d for d in documents if d["metadata"]["name"].endswith("-gateway")}
+    pod = own["Deployment"]["spec"]["template"]
+    named = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+
+    assert tools.faults(documents) == []
+    assert named == {"http": 8080, "health": 8788}
+    labels = pod["metadata"]["labels"]
+    for kind, selector in (("PodMonitor", "selector"), ("NetworkPolicy", "podSelector")):
+        assert own[kind]["spec"][selector]["matchLabels"].items() <= labels.items()
+    (endpoint,) = own["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["path"]) == ("health", "/metrics")
+    asked, read = own["NetworkPolicy"]["spec"]["ingress"]
+    assert asked == {"ports": [{"port": "http", "protocol": "TCP"}], "from": clients}
+    assert [port["port"] for port in read["ports"]] == ["health"]
+    assert "monitoring" in str(read["from"])
+    ports = own["Service"]["spec"]["ports"]
+    assert [port["name"] for port in ports] == ["http"], "no service leads to the pages"
+
+
 def test_a_gateway_that_nobody_could_reach_is_refused(tools: Tools) -> None:
     """On loopback, or on another port than the pod's."""
     values = given()
     with pytest.raises(Refused, match="listens on another port"):
         tools.render({**values, "gateway": {"enabled": True, "port": 9090}})
+    with pytest.raises(Refused, match="another health_port"):
+        tools.render({**values, "gateway": {"enabled": True, "healthPort": 9090}})
     values["topology"] = {**values["topology"], "gateway": {}}
     with pytest.raises(Refused, match="must be reachable"):
         tools.render(values)

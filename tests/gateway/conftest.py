@@ -54,6 +54,7 @@ def made_topology(
     broker.create_topic(topic, partitions)
     parts = {
         "port": 0,
+        "health_port": 0,
         "callers": {"tests": Caller(workers=("*",), keys=(hashed(KEY),))},
         "idempotency": IdempotencyTopic(topic=topic),
         **gateway,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import pytest
@@ -32,6 +32,8 @@ class Path:
         self.open.set()
         self.entered = threading.Event()
         self.sizes: list[int] = []
+        self.told: list[tuple[int, list[int]]] = []
+        """Of each batch that was told of: its size, and rows that had an answer already."""
         self.error: BaseException | None = None
 
     def __call__(self, batch: Batch, effort: Effort) -> Outcomes:
@@ -43,6 +45,10 @@ class Path:
             if self.error is not None:
                 raise self.error
         return self.enricher.enrich(batch, effort)
+
+    def tell(self, outcomes: Outcomes, late: Collection[int], _: float) -> None:
+        """What the engine says of a batch."""
+        self.told.append((len(outcomes.batch), list(late)))
 
 
 Scenario = Callable[[Engine, Path], Awaitable[Any]]
@@ -63,6 +69,7 @@ def play(enricher: Enricher) -> Callable[..., Any]:
                 before=lambda: None,
                 after=lambda _: None,
                 decided=renderer.decided,
+                settled=path.tell,
                 settings=QueueSettings(**settings),
                 clock=SystemClock(),
                 loop=asyncio.get_running_loop(),
@@ -143,6 +150,24 @@ def test_whoever_cannot_wait_gets_the_fallback(
         assert engine.held == 0
 
     play(scenario)
+
+
+def test_what_was_answered_otherwise_is_told(
+    play: Callable[..., Any], flights: list[bytes]
+) -> None:
+    """A decision that comes after the fallback counts as nobody's; each event counts once."""
+
+    async def scenario(engine: Engine, path: Path) -> list[tuple[int, list[int]]]:
+        path.open.clear()
+        hurried = engine.submit(job(flights[:2], seconds=0.3))
+        while not path.entered.is_set():
+            await asyncio.sleep(0.01)
+        assert [cause(row) for row in await hurried] == ["over_budget"] * 2
+        path.open.set()
+        await engine.submit(job(flights[2:3]))
+        return path.told
+
+    assert play(scenario) == [(2, []), (2, [0, 1]), (1, [])]
 
 
 def test_more_than_may_wait_is_refused(play: Callable[..., Any], flights: list[bytes]) -> None:

@@ -103,7 +103,7 @@ def test_no_content_is_in_a_log_line_a_metric_a_span_or_a_header(
             dead.read(0.1)
             enriched.read(0.1)
         driver.stop()
-        metrics = Rendering(driver.registry, worker.name)()
+        metrics = Rendering({worker.name: driver.registry})()
 
     # At least once each: a text that is no record, a field of the wrong kind, an unknown schema.
     assert {"malformed", "unknown_schema", "unframed"} <= {

@@ -19,9 +19,11 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.gateway.conftest import KEY, Json, events, made_topology
+from tests.telemetry.reading import of, read
 from workers.gateway.asking import Names
 from workers.proxying import run_proxy
 from workers.testing import EmbeddedBroker, GatewayDriver
+from workers.testing.kafka import free_port
 from workers.topology import Topology
 from workers.topology.gateway import Gateway
 from workers.topology.proxy import Proxy, Side
@@ -55,7 +57,14 @@ def gateway(
 def proxied(topology: Topology, upstream: str, **changes: Any) -> Iterator[tuple[str, Json]]:
     """A proxy's address; what it counted is there when it has ended."""
     settings = Proxy.model_validate(
-        {"worker": "flight-delays", "port": 0, "upstream": upstream, "key": KEY, **changes}
+        {
+            "worker": "flight-delays",
+            "port": 0,
+            "health_port": 0,
+            "upstream": upstream,
+            "key": KEY,
+            **changes,
+        }
     )
     made = topology.model_copy(update={"proxy": settings})
     ready, started = threading.Event(), dict[str, Any]()
@@ -181,6 +190,40 @@ def test_what_looks_like_a_decision_and_is_none_does_not_pass(
         assert "user-agent" in seen
     assert headers_at(event)[CAUSE] == "unavailable"
     assert STATUS not in headers_at(other)
+
+
+def test_what_it_did_is_at_its_own_port(
+    gateway: tuple[Topology, GatewayDriver],
+    upstream: str,
+    events: list[Json],
+    client: httpx2.Client,
+) -> None:
+    """Requests by result, what they waited, what the system did not answer; nothing of callers."""
+    made, driver = gateway
+    good, port = json.dumps(events[0]).encode(), free_port()
+    settings: dict[str, Any] = {"gateway": driver.url, "budget": "10s", "health_port": port}
+    with proxied(made, upstream, **settings) as (url, _):
+        for path in ("zq7mark", "echo", "echo"):
+            client.post(f"{url}/{path}", content=good, headers=JSON)
+        client.post(f"{url}/echo", content=b"no JSON", headers=JSON)
+        client.get(f"{url}/zq7mark", headers={"zq7mark": "zq7mark"})
+        text = client.get(f"http://127.0.0.1:{port}/metrics").text
+        ready = client.get(f"http://127.0.0.1:{port}/readyz").json()
+    with proxied(made, nobody(), **settings) as (url, _):
+        assert client.post(f"{url}/echo", content=good, headers=JSON).status_code == 502
+        failed = read(client.get(f"http://127.0.0.1:{port}/metrics").text)
+
+    series = read(text)
+    requests = "workers_proxy_requests_total"
+    assert of(series, requests, worker="flight-delays", door="proxy", result="decided") == 3
+    assert of(series, requests, result="rejected") == 1
+    assert of(series, requests, result="no_event") == 1
+    assert of(series, "workers_proxy_added_duration_seconds_count") == 4
+    assert of(series, "workers_build_info", worker="proxy") == 1
+    assert of(series, "workers_telemetry_faults_total") == 0
+    assert of(failed, "workers_proxy_upstream_failed_total") == 1
+    assert "zq7mark" not in text
+    assert ready == {"ready": True, "reasons": []}
 
 
 def test_it_fails_open(

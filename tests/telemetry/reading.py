@@ -12,7 +12,11 @@ Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def rendered(registry: Registry) -> Series:
     """Every sample by name and labels."""
-    text = Rendering(registry, "w")().decode()
+    return read(Rendering({"w": registry})().decode())
+
+
+def read(text: str) -> Series:
+    """Every sample of a page."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)

@@ -9,22 +9,27 @@ import pytest
 
 from tests.conftest import ROOT
 from workers.contracts.notes import ContractEvent
+from workers.gateway.asking import Cause
+from workers.gateway.counts import _KEYED
+from workers.gateway.notes import GatewayEvent
+from workers.gateway.problems import ABOUT, Kind
 from workers.models.following import ModelEvent
 from workers.models.shadow.counts import Fault, ShadowEvent, Skip
 from workers.stream.journal import Event
 from workers.stream.snapshot import PauseKind
-from workers.telemetry import attributes, loops, names
+from workers.telemetry import attributes, gateway, loops, names
 from workers.telemetry.events import LOG_EVENTS, TelemetryEvent
-from workers.telemetry.kinds import Attribute, Kind, Metric
+from workers.telemetry.kinds import Attribute, Metric
+from workers.telemetry.kinds import Kind as Sort
 from workers.topology import Backend, Degrade, OnStale
 
-METRICS = (*names.METRICS, *loops.METRICS)
+METRICS = (*names.METRICS, *gateway.METRICS, *loops.METRICS)
 SEMCONV_UNITS = {"s", "By", "1"}
 
 
 def test_every_log_event_is_in_the_list() -> None:
     """And nothing else is."""
-    enums = (Event, ContractEvent, ModelEvent, ShadowEvent, TelemetryEvent)
+    enums = (Event, ContractEvent, ModelEvent, ShadowEvent, TelemetryEvent, GatewayEvent)
     known = {event.value for enum in enums for event in enum}
 
     assert known == LOG_EVENTS.keys()
@@ -38,6 +43,14 @@ def test_every_log_event_is_in_the_list() -> None:
         (attributes.BACKEND, set(Backend)),
         (attributes.STALE, set(OnStale)),
         (attributes.WHY, {"", *Skip, *Fault}),
+        (attributes.PROBLEM, {"", *Kind}),
+        (attributes.PROXIED, {"decided", "no_event", "bug", *Cause}),
+        (attributes.KEYED, {"answered", "replayed", "failed", *_KEYED.values()}),
+        (
+            attributes.HTTP_STATUS,
+            # 307: a path with a slash too many.
+            {"", "200", "307", *(about.status for about in ABOUT.values())},
+        ),
     ],
 )
 def test_values_are_those_of_the_code(attribute: Attribute, values: set[str]) -> None:
@@ -47,19 +60,19 @@ def test_values_are_those_of_the_code(attribute: Attribute, values: set[str]) ->
 
 def test_names_are_of_the_form_and_each_its_own() -> None:
     """Of OpenTelemetry's form, with a unit; none twice, at `/metrics` neither."""
-    form = re.compile(r"^(workers|messaging|process)(\.[a-z_]+)+$")
+    form = re.compile(r"^(workers|messaging|process|http)(\.[a-z_]+)+$")
 
     assert all(form.match(metric.name) for metric in METRICS)
     assert all(m.unit in SEMCONV_UNITS or re.match(r"^\{\w+\}(/s)?$", m.unit) for m in METRICS)
     assert len({metric.name for metric in METRICS}) == len(METRICS)
     assert len({metric.prometheus for metric in METRICS}) == len(METRICS)
-    assert all(metric.bounds for metric in METRICS if metric.kind is Kind.HISTOGRAM)
+    assert all(metric.bounds for metric in METRICS if metric.kind is Sort.HISTOGRAM)
     assert all(list(metric.bounds) == sorted(set(metric.bounds)) for metric in METRICS)
 
 
 def test_every_metric_is_counted_somewhere() -> None:
     """A name that no code uses would be a promise to nobody."""
-    lists = (names, loops)
+    lists = (names, gateway, loops)
     constants = [
         name for of in lists for name, value in vars(of).items() if isinstance(value, Metric)
     ]
@@ -80,6 +93,8 @@ def test_every_metric_is_counted_somewhere() -> None:
         (names.CPU_TIME, "process_cpu_time_seconds_total"),
         (names.SCORE, "workers_score"),
         (names.LAG_TREND, "workers_partition_lag_trend"),
+        (gateway.REQUEST_DURATION, "http_server_request_duration_seconds"),
+        (gateway.SPILL, "workers_gateway_spill_bytes"),
         (loops.LAST_RUN, "workers_feedback_last_run_seconds"),
         (loops.COVERAGE, "workers_feedback_coverage"),
     ],

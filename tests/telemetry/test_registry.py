@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from workers.telemetry import names
+from workers.telemetry import gateway, names
 from workers.telemetry.otlp import MetricsView, resource_of
 from workers.telemetry.prometheus import Rendering
 from workers.telemetry.registry import Registry, Sample
 from workers.telemetry.settings import Identity
+from workers.telemetry.tally import Tally
 
 
 def parsed(registry: Registry, worker: str = "w") -> dict[tuple[str, str], float]:
     """Samples by name and by the one label that matters here."""
     found = {}
-    for family in text_string_to_metric_families(Rendering(registry, worker)().decode()):
+    for family in text_string_to_metric_families(Rendering({worker: registry})().decode()):
         for sample in family.samples:
             assert sample.labels["worker"] == worker
             rest = {k: v for k, v in sample.labels.items() if k != "worker"}
@@ -137,7 +138,9 @@ def test_a_collector_gets_the_same_numbers() -> None:
     registry.add(names.RECORDS, 7, "enriched")
     registry.spread(names.BATCH_SIZE, np.array([3.0, 700.0]))
     registry.watch(lambda: [(names.UPTIME, (), 5.0)])
-    view = MetricsView(registry, "w", resource_of(Identity("w", "host.0", "1")), lambda: 1_000)
+    view = MetricsView(
+        {"w": registry}, "", resource_of(Identity("w", "host.0", "1")), lambda: 1_000
+    )
 
     found: Any = view.data().resource_metrics[0]
 
@@ -153,3 +156,42 @@ def test_a_collector_gets_the_same_numbers() -> None:
     assert metrics["process.uptime"].data.data_points[0].value == 5
     said = dict(found.resource.attributes)
     assert (said["service.name"], said["service.instance.id"]) == ("w", "host.0")
+
+
+def test_several_workers_of_a_process_are_one_page() -> None:
+    """Each metric has one head, each series its worker and the door; a collector has one stream."""
+    one, other = Registry(), Registry()
+    one.add(names.DECISIONS, 3, "enrichment", "late")
+    other.add(names.DECISIONS, 4, "enrichment", "late")
+    other.add(names.BATCHES, 1)
+    registries = {"a": one, "b": other}
+    resource = resource_of(Identity("gateway", "host.0", "1", "gateway"))
+
+    text = Rendering(registries, "gateway")().decode()
+    view: Any = MetricsView(registries, "gateway", resource, lambda: 1_000).data()
+
+    assert text.count("# TYPE workers_decisions_total counter") == 1
+    (family,) = [f for f in text_string_to_metric_families(text) if f.name == "workers_decisions"]
+    found = {sample.labels["worker"]: sample.value for sample in family.samples}
+    assert found == {"a": 3, "b": 4}
+    assert {sample.labels["door"] for sample in family.samples} == {"gateway"}
+    metrics = view.resource_metrics[0].scope_metrics[0].metrics
+    assert sorted(metric.name for metric in metrics) == ["workers.batches", "workers.decisions"]
+    points = [point for metric in metrics for point in metric.data.data_points]
+    assert {(p.attributes["worker"], p.attributes["door"]) for p in points} == {
+        ("a", "gateway"),
+        ("b", "gateway"),
+    }
+
+
+def test_a_histogram_that_is_filled_elsewhere_is_seen_as_one_of_its_own() -> None:
+    """Value by value in one thread, read when somebody looks."""
+    own, registry, tally = Registry(), Registry(), Tally(gateway.BATCH_SIZE)
+    registry.watch(lambda: [(gateway.BATCH_SIZE, (), tally.spread)])
+
+    for value in (0.5, 1.0, 1.5, 700.0, 99_999.0):
+        tally.note(value)
+        own.record(gateway.BATCH_SIZE, value)
+
+    assert parsed(registry) == parsed(own)
+    assert parsed(registry)["workers_gateway_batch_size_count", ""] == 5

@@ -12,7 +12,7 @@ from workers.feedback.run import last_run
 from workers.telemetry import loops as n
 from workers.telemetry.kinds import Metric
 from workers.telemetry.prometheus import Rendering
-from workers.telemetry.registry import Registry, Sample
+from workers.telemetry.registry import Registry, Values
 from workers.topology import Absent
 
 _BY_VERSION = {"auc": n.AUC, "log_loss": n.LOG_LOSS, "brier": n.BRIER}
@@ -33,7 +33,9 @@ def registry_of(loop: Loop, found: Document) -> Registry:
         LakeFault: the notes of the loop's runs cannot be read.
     """
     own = (loop.feedback.name, loop.model.name)
-    samples: list[Sample] = [(metric, own, number) for metric, number in _of_loop(loop, found)]
+    samples: list[tuple[Metric, Values, float]] = [
+        (metric, own, number) for metric, number in _of_loop(loop, found)
+    ]
     for version, of in found["versions"].items():
         samples += [(metric, (*own, version), number) for metric, number in _of_version(found, of)]
     known = [(m, v, float(number)) for m, v, number in samples if math.isfinite(number)]
@@ -48,7 +50,7 @@ def textfile(loop: Loop, found: Document) -> str:
     Raises:
         LakeFault: the notes of the loop's runs cannot be read.
     """
-    return Rendering(registry_of(loop, found), loop.worker.name)().decode()
+    return Rendering({loop.worker.name: registry_of(loop, found)})().decode()
 
 
 def _of_loop(loop: Loop, found: Document) -> Iterator[Figure]:

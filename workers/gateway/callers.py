@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -94,6 +95,8 @@ class Callers:
         self._anonymous = (
             None if anonymous is None else _known(anonymous, gateway.callers[anonymous])
         )
+        self.limited = Counter[str]()
+        """Requests over their rate, by the caller's name."""
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     @property
@@ -134,6 +137,7 @@ class Callers:
         if caller.rate is None or not events:
             return
         if not self._limiter.hit(caller.rate, caller.name, cost=events):
+            self.limited[caller.name] += 1
             window = self._limiter.get_window_stats(caller.rate, caller.name)
             wait = window.reset_time - _now()
             raise Problem(

@@ -20,6 +20,8 @@ from workers.gateway.spill import Spill, Spilled, SpillFull, read_segment
 from workers.stream.clients import Config
 from workers.stream.clock import Clock
 from workers.stream.failures import Meaning, meaning
+from workers.telemetry.gateway import LOG_DURATION
+from workers.telemetry.tally import Tally
 
 SLICE = 0.1
 SWEEP = 0.1
@@ -108,6 +110,8 @@ class DecisionLog:
         self.replayed = 0
         self.slow = 0.0
         """Seconds that an acknowledgement takes, of late."""
+        self.seconds = Tally(LOG_DURATION)
+        """Seconds that each acknowledgement took."""
 
     def start(self) -> None:
         """Begin."""
@@ -122,6 +126,16 @@ class DecisionLog:
     def spills(self) -> bool:
         """Does it go on, on disk, while the topic is down?"""
         return self._spill is not None
+
+    @property
+    def spilled_bytes(self) -> int:
+        """On disk, and not known to be in the topic yet."""
+        return 0 if self._spill is None or self._spill.empty else self._spill.size
+
+    @property
+    def spill_limit(self) -> int | None:
+        """How many bytes may be there; None: nothing is spilled."""
+        return None if self._spill is None else self._spill.limit
 
     @property
     def waiting(self) -> int:
@@ -189,6 +203,7 @@ class DecisionLog:
             del self._flying[entry]
             if entry.error is None:
                 self.acknowledged += len(entry.records)
+                self.seconds.note(now - entry.began)
                 self.slow += 0.1 * (now - entry.began - self.slow)
                 _done(entry.future)
             else:

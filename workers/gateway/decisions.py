@@ -13,6 +13,7 @@ from functools import cached_property
 
 from workers.gateway.answers import Decided, shown
 from workers.gateway.callers import Callers, Known
+from workers.gateway.counts import Counts, Requests
 from workers.gateway.decisionlog import DecisionLog, LogDown
 from workers.gateway.engine import TOPIC, Engine, JobState, Row
 from workers.gateway.events import (
@@ -48,6 +49,7 @@ from workers.stream.clock import Clock
 from workers.topology.gateway import Acknowledge, ReasonsPolicy, RequestLimits
 
 PATH = "/v1/decisions/"
+ROUTE = f"{PATH}{{worker}}"
 NUMBER_BITS = 96
 _TIMEOUT = re.compile(TIMEOUT)
 _REPLAYED = (b"idempotent-replayed", b"true")
@@ -69,6 +71,7 @@ class Desk:
 
     service: Service
     engine: Engine
+    counts: Counts
 
     @cached_property
     def name(self) -> str:
@@ -91,8 +94,10 @@ class Decisions:
         lookup: Lookup,
         clock: Clock,
         say: Say,
+        others: Requests,
         rest: App,
     ) -> None:
+        """`others` counts requests to workers that are not served."""
         self._desks = desks
         self._callers = callers
         self._limits = limits
@@ -102,6 +107,7 @@ class Decisions:
         self._lookup = lookup
         self._clock = clock
         self._say = say
+        self._others = others
         self._rest = rest
         # Asking the kernel for each would let go of the interpreter's lock, and wait for it again.
         self._numbers = itertools.count(secrets.randbits(NUMBER_BITS))
@@ -112,19 +118,23 @@ class Decisions:
         if scope["type"] != "http" or scope["method"] != "POST" or not path.startswith(PATH):
             await self._rest(scope, receive, send)
             return
+        clock, name, kind = asyncio.get_running_loop().time, path[len(PATH) :], ""
+        began = clock()
         try:
-            answer = await self._answer(scope, receive, path[len(PATH) :])
+            answer = await self._answer(scope, receive, name, began)
         except Problem as problem:
-            answer = answer_of(problem)
+            answer, kind = answer_of(problem), problem.kind.value
         except Gone:
             return
         except Exception as error:  # noqa: BLE001  the client is told, and so are we
             self._say(GatewayEvent.BUG, where="decisions", error=type(error).__name__)
-            answer = answer_of(Problem(Kind.BUG, type(error).__name__))
+            answer, kind = answer_of(Problem(Kind.BUG, type(error).__name__)), Kind.BUG.value
         await respond(scope, send, answer)
+        desk = self._desks.get(name)
+        requests = self._others if desk is None else desk.counts.requests
+        requests.note("POST", ROUTE, answer.status, kind, clock() - began)
 
-    async def _answer(self, scope: Scope, receive: Receive, name: str) -> Answer:
-        began = asyncio.get_running_loop().time()
+    async def _answer(self, scope: Scope, receive: Receive, name: str, began: float) -> Answer:
         headers = headers_of(scope)
         caller = await known(self._callers, headers, scope)
         desk = self._desks.get(name)
@@ -141,7 +151,11 @@ class Decisions:
         digest = digest_of(
             headers.get("content-type", JSON_TYPE).encode(), scope["query_string"], body
         )
-        return await self._once(desk, caller, options, events, (digest, began))
+        try:
+            return await self._once(desk, caller, options, events, (digest, began))
+        except Problem as problem:
+            desk.counts.key_failed(problem.kind)
+            raise
 
     def _options(self, desk: Desk, headers: Mapping[str, str], query: Mapping[str, str]) -> Options:
         settings, readings = desk.service.settings, desk.service.readings
@@ -201,6 +215,7 @@ class Decisions:
         until = began + options.timeout + self._log_timeout
         claimed = await self._keys.claim(key, digest, until)
         if isinstance(claimed, Stored):
+            desk.counts.keyed["replayed"] += 1
             return Answer(claimed.status, claimed.body, headers=[_REPLAYED])
         # So that another try, by whichever replica, gives its decisions the same ids.
         number = int.from_bytes(key[: NUMBER_BITS // 8], "big")
@@ -213,6 +228,7 @@ class Decisions:
             # Whoever is told so may ask again with the same key, at once.
             await self._keys.release(claimed)
             raise
+        desk.counts.keyed["answered"] += 1
         return Answer(200, body)
 
     async def _decide(
@@ -234,6 +250,9 @@ class Decisions:
             for at, row in zip(places, found, strict=True):
                 rows[at] = row
             await self._logged(desk, rows, events.keys, number)
+        for row in rows:
+            if isinstance(row, Problem):
+                desk.counts.rejected[row.kind.value] += 1
         names = desk.service.renderer.names
         if events.shape is Shape.ONE:
             (only,) = rows

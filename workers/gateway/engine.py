@@ -13,7 +13,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from workers.enrich.batch import Batch, Outcomes
@@ -32,6 +32,9 @@ REST = 0.005
 """Seconds of rest at most."""
 Row = Decided | Problem
 Enrich = Callable[[Batch, Effort], Outcomes]
+Settled = Callable[[Outcomes, Collection[int], float], None]
+"""Told of a batch in the loop's thread: its outcomes, the rows of it that another decision was
+there for already, and the seconds that it took."""
 
 
 @dataclass(slots=True, eq=False)
@@ -115,6 +118,7 @@ class Engine:
         before: Callable[[], None],
         after: Callable[[Outcomes], None],
         decided: Callable[[Sequence[tuple[bytes, ...]]], list[Decided]],
+        settled: Settled,
         settings: QueueSettings,
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
@@ -126,6 +130,7 @@ class Engine:
         self._before = before
         self._after = after
         self._decided = decided
+        self._settled = settled
         self._settings = settings
         self._clock = clock
         self._loop = loop
@@ -211,6 +216,7 @@ class Engine:
         self._line.learn(sum(map(len, timely)), self._clock.monotonic() - began)
 
     def _run(self, jobs: list[JobState], effort: Effort) -> None:
+        began = self._clock.monotonic()
         try:
             outcomes = self._enrich(self._batch(jobs), effort)
             rows = _rows(outcomes, self._decided)
@@ -219,7 +225,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001  a dead thread would let every request wait
             self._tell(self._fail, jobs, type(error).__name__)
         else:
-            self._tell(self._settle, jobs, rows)
+            took = self._clock.monotonic() - began
+            self._tell(self._settle, jobs, rows, outcomes, took)
             if effort.model:
                 self._after(outcomes)
 
@@ -251,9 +258,11 @@ class Engine:
 
     # In the loop's thread.
 
-    def _settle(self, jobs: list[JobState], rows: list[Row]) -> None:
+    def _settle(
+        self, jobs: list[JobState], rows: list[Row], outcomes: Outcomes, took: float
+    ) -> None:
         self.batches += 1
-        at = 0
+        at, late = 0, list[int]()
         for job in jobs:
             mine = rows[at : at + len(job)]
             at += len(job)
@@ -261,6 +270,9 @@ class Engine:
                 self.events += len(job)
                 self.degraded += sum(isinstance(r, Decided) and r.cause is not None for r in mine)
                 job.future.set_result(mine)
+            else:
+                late += range(at - len(job), at)
+        self._settled(outcomes, late, took)
 
     def _stop(self, jobs: list[JobState], why: str) -> None:
         self.stopped = why

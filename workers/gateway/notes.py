@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from workers.telemetry.names import LOG_EVENTS
+from workers.telemetry.registry import Registry
+
 
 class GatewayEvent(StrEnum):
     """Every event name a gateway logs, beside those of its workers' models and contracts."""
@@ -42,11 +45,12 @@ _LEVELS = {
 }
 
 
-def saying(**bound: Any) -> Say:
-    """Log lines with these fields in each."""
-    log = structlog.get_logger().bind(**bound)
+def saying(registry: Registry | None = None, **bound: Any) -> Say:
+    """Log lines with these fields in each, counted in `registry`."""
+    log, counted = structlog.get_logger().bind(**bound), registry or Registry()
 
     def say(event: GatewayEvent, **fields: Any) -> None:
+        counted.add(LOG_EVENTS, 1, event.value)
         getattr(log, _LEVELS.get(event, "info"))(event.value, **fields)
 
     return say

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 
 import httpx2
@@ -18,6 +18,9 @@ import httpx2
 from workers.gateway.asking import Asker, Cause, Names, NoDecision, RawHeader
 from workers.gateway.events import AVRO_TYPES, JSON_TYPE
 from workers.gateway.http import Answer, Gone, Receive, Scope, Send, respond
+from workers.telemetry import gateway as n
+from workers.telemetry.registry import Sample
+from workers.telemetry.tally import Tally
 from workers.topology.proxy import Proxy as Settings
 from workers.topology.proxy import Side
 
@@ -36,6 +39,7 @@ HOP_BY_HOP = frozenset(
 )
 LEAST = 0.0005
 """Seconds with which there is no use in asking: the body took the others."""
+UPSTREAM_FAILED = "upstream_failed"
 _VIA = (b"via", b"1.1 workers")
 
 
@@ -66,6 +70,7 @@ class Proxied:
         self._methods = frozenset(settings.methods)
         self.counts = Counter[str]()
         """Requests by what came of them."""
+        self._added = Tally(n.PROXY_ADDED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request."""
@@ -73,6 +78,14 @@ class Proxied:
             return
         with contextlib.suppress(Gone):
             await self._forward(scope, receive, send)
+
+    def samples(self) -> Iterator[Sample]:
+        """What there was so far; any thread may look."""
+        counts = self.counts.copy()
+        yield n.UPSTREAM_FAILED, (), counts.pop(UPSTREAM_FAILED, 0)
+        for result, count in counts.items():
+            yield n.PROXY_REQUESTS, (result,), count
+        yield n.PROXY_ADDED, (), self._added.spread
 
     async def close(self) -> None:
         """Let go of the connections to the system and to the gateway."""
@@ -87,10 +100,12 @@ class Proxied:
             await self._passed(scope, receive, send, Begun(b"", whole=False), None)
             return
         begun = await self._begin(receive, until)
-        asking = asyncio.create_task(self._said(begun, media, until))
+        clock = asyncio.get_running_loop().time
+        asked, asking = clock(), asyncio.create_task(self._said(begun, media, until))
         try:
             if Side.REQUEST in self._settings.add:
                 await asking
+                self._added.note(clock() - asked)
             await self._passed(scope, receive, send, begun, asking)
         finally:
             asking.cancel()
@@ -169,7 +184,7 @@ class Proxied:
         except (httpx2.HTTPError, OSError) as error:
             if body.left:
                 raise Gone from error
-            self.counts["upstream_failed"] += 1
+            self.counts[UPSTREAM_FAILED] += 1
             await respond(scope, send, _unreachable(error))
         finally:
             for task in (gone, sending):

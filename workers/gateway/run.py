@@ -14,6 +14,8 @@ from workers.gateway.decisions import Desk
 from workers.gateway.idempotency import Keys
 from workers.gateway.lookup import Lookup
 from workers.gateway.notes import GatewayEvent, Say
+from workers.gateway.observed import Observed
+from workers.gateway.pages import Phase
 from workers.gateway.server import QuietServer
 
 KEYS_SECONDS = 120.0
@@ -33,6 +35,7 @@ class Parts:
     audit: Audit | None
     servers: Sequence[tuple[QuietServer, socket.socket]]
     say: Say
+    observed: Observed
 
 
 @dataclass(slots=True)
@@ -54,11 +57,14 @@ async def run(parts: Parts, state: GatewayState, ready: Callable[[], None]) -> N
     Raises:
         Halt: it cannot begin.
     """
+    parts.observed.start()
+    beating = asyncio.create_task(parts.observed.beat())
     try:
         await _start(parts)
         state.parts = parts
         serving = [asyncio.create_task(s.serve([sock])) for s, sock in parts.servers]
         parts.say(GatewayEvent.STARTED, workers=[desk.name for desk in parts.desks])
+        parts.observed.pages.phase = Phase.SERVING
         ready()
         progress = asyncio.create_task(_progress(parts))
         await asyncio.wait(
@@ -66,12 +72,14 @@ async def run(parts: Parts, state: GatewayState, ready: Callable[[], None]) -> N
             return_when=asyncio.FIRST_COMPLETED,
         )
         progress.cancel()
+        parts.observed.pages.phase = Phase.DRAINING
         parts.say(GatewayEvent.STOPPING)
         for server, _ in parts.servers:
             server.should_exit = True
         await asyncio.gather(*serving)
     finally:
         await asyncio.get_running_loop().run_in_executor(None, _close, parts)
+        beating.cancel()
         parts.say(GatewayEvent.STOPPED, **totals(parts))
 
 
@@ -100,6 +108,7 @@ def _close(parts: Parts) -> None:
         desk.service.close()
     if parts.audit is not None:
         parts.audit.close()
+    parts.observed.close()
 
 
 def totals(parts: Parts) -> dict[str, object]:

@@ -7,8 +7,10 @@ import contextlib
 import functools
 import socket
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import (
@@ -37,12 +39,15 @@ def _said(status: str, retry: bool = False) -> bytes:  # noqa: FBT001, FBT002  t
 BUSY = _said("503 Service Unavailable", retry=True)
 SLOW = _said("408 Request Timeout")
 LONG = _said("431 Request Header Fields Too Large")
+_WHY = {BUSY: "busy", SLOW: "slow", LONG: "long"}
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """A connection. What is too slow, too long, or one too many is answered and closed."""
 
     limits = RequestLimits()
+    refused: ClassVar[Counter[str]] = Counter()
+    """Connections that were ended so, by why: of one server."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """One more."""
@@ -99,6 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end(self, answer: bytes) -> None:
         self._disarm()
+        self.refused[_WHY[answer]] += 1
         # Where an answer has begun, another must not follow.
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
@@ -130,6 +136,11 @@ def _whole(held: weakref.ref[RequestResponseCycle], status: int, media: bytes, b
 class QuietServer(uvicorn.Server):
     """One of several in a process: signals are the caller's."""
 
+    def __init__(self, config: uvicorn.Config, refused: Counter[str]) -> None:
+        """`refused` counts connections that are ended, by why."""
+        super().__init__(config)
+        self.refused = refused
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """None of them."""
@@ -138,7 +149,8 @@ class QuietServer(uvicorn.Server):
 
 def server_of(app: App, limits: RequestLimits, drain: float) -> QuietServer:
     """A server for an application; it logs nothing."""
-    protocol = type("Protocol", (BoundedProtocol,), {"limits": limits})
+    refused = Counter[str]()
+    protocol = type("Protocol", (BoundedProtocol,), {"limits": limits, "refused": refused})
     config = uvicorn.Config(
         app,
         loop="none",
@@ -155,7 +167,7 @@ def server_of(app: App, limits: RequestLimits, drain: float) -> QuietServer:
         timeout_keep_alive=max(1, int(limits.idle)),
         timeout_graceful_shutdown=max(1, int(drain)),
     )
-    return QuietServer(config)
+    return QuietServer(config, refused)
 
 
 def listener(host: str, port: int, path: Path | None = None) -> socket.socket:

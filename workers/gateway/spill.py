@@ -74,7 +74,7 @@ class Spill:
         except OSError as error:
             raise ClientHalt(f"{folder}: {error.strerror}: decisions cannot be spilled") from error
         self._folder = folder
-        self._limit = limit
+        self.limit = limit
         self._open: IO[bytes] | None = None
         self._sealed = sorted(folder.glob("*.spill"))
         self._number = max((int(file.stem) for file in self._sealed), default=0)
@@ -92,8 +92,8 @@ class Spill:
             SpillFull: they would not fit, or the disk has no room.
         """
         data = b"".join(_packed(record) for record in records)
-        if self.size + len(data) > self._limit:
-            raise SpillFull(f"{self.size} bytes are spilled already, of {self._limit}")
+        if self.size + len(data) > self.limit:
+            raise SpillFull(f"{self.size} bytes are spilled already, of {self.limit}")
         began = 0 if self._open is None else self._open.tell()
         try:
             opened = self._open or self._begin(since)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from workers.stream.clock import Clock
 from workers.stream.journal import CountsState
-from workers.stream.snapshot import Board
+from workers.stream.snapshot import Board, ModelView
 from workers.telemetry import names
 from workers.telemetry.registry import Sample
 
@@ -47,13 +47,19 @@ def of_snapshot(
     yield names.COMMIT_AGE, (), max(0.0, now - seen.last_progress)
     yield names.BUILD_INFO, (seen.build,), 1
     yield names.UPTIME, (), max(0.0, (wall - seen.started) / 1000)
-    built = created()
-    for model in seen.models:
+    yield from of_models(seen.models, created(), wall)
+
+
+def of_models(
+    models: Iterable[ModelView], created: Mapping[str, int], wall: int
+) -> Iterator[Sample]:
+    """What serves; `created` says when the model of each block was built, ms as `wall`."""
+    for model in models:
         served = (model.block, model.name, model.version, model.alias or "", model.backend)
         yield names.MODEL_INFO, served, 1
         yield names.MODEL_BYPASSED, (model.block,), int(model.bypassed is not None)
-        if model.block in built:
-            yield names.MODEL_AGE, (model.block,), max(0.0, (wall - built[model.block]) / 1000)
+        if model.block in created:
+            yield names.MODEL_AGE, (model.block,), max(0.0, (wall - created[model.block]) / 1000)
 
 
 def of_counts(counts: CountsState) -> Iterator[Sample]:

@@ -7,6 +7,7 @@ from workers.telemetry.kinds import Attribute
 from workers.telemetry.steps import Step
 
 WORKER = Attribute("worker", "the worker's name in topology.yaml; on every series")
+DOOR = Attribute("door", "who tells it, where that is not a worker's stream", ("gateway", "proxy"))
 
 OUTCOME = Attribute(
     "outcome",
@@ -94,3 +95,94 @@ ERROR = Attribute(
     ("", "unwell", "moved", "record_refused", "topic_refused", "halt"),
 )
 CPU = Attribute("cpu.mode", "where the time went", ("user", "system"))
+
+HTTP_METHOD = Attribute(
+    "http.request.method",
+    "the method, where it is a common one",
+    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER"),
+)
+URL_SCHEME = Attribute("url.scheme", "TLS ends before the gateway", ("http",))
+HTTP_ROUTE = Attribute(
+    "http.route",
+    "the path's template; empty: there is no such path",
+    (
+        "",
+        "/v1/decisions/{worker}",
+        "/v1/decisions/{id}",
+        "/v1/models",
+        "/openapi.json",
+        "/livez",
+        "/readyz",
+    ),
+)
+HTTP_STATUS = Attribute(
+    "http.response.status_code",
+    "the answer's status; empty: another, or none",
+    (
+        "", "200", "307", "400", "401", "403", "404", "405", "409", "413", "415", "422", "429",
+        "500", "503",
+    ),
+)  # fmt: skip
+PROBLEM = Attribute(
+    "error.type",
+    "the kind of problem that was answered; empty: none",
+    (
+        "",
+        "not-json",
+        "not-avro",
+        "bad-header",
+        "unauthenticated",
+        "forbidden",
+        "not-found",
+        "method-not-allowed",
+        "in-flight",
+        "conflict",
+        "too-large",
+        "unsupported-media-type",
+        "invalid-event",
+        "rejected",
+        "idempotency-key-reused",
+        "rate-limited",
+        "internal",
+        "overloaded",
+        "stopped",
+        "decision-log-unavailable",
+        "idempotency-unavailable",
+        "schema-pending",
+        "model-failed",
+    ),
+)
+REFUSED = Attribute(
+    "reason",
+    "one too many; too slow with its request; too long a head",
+    ("busy", "slow", "long"),
+)
+CALLER = Attribute("caller", "the caller's name in `gateway.callers`")
+KEYED = Attribute(
+    "result",
+    "what became of a request with a key; `replayed`: it got the answer that was given before",
+    ("answered", "replayed", "reused", "in_flight", "unavailable", "failed"),
+)
+LOGGED = Attribute(
+    "result",
+    "the broker has it; the disk has it; it went from disk to the broker",
+    ("acknowledged", "spilled", "replayed"),
+)
+PROXIED = Attribute(
+    "result",
+    "`decided`, `no_event`, or the cause for which it went on without a decision",
+    (
+        "decided",
+        "no_event",
+        "timeout",
+        "unavailable",
+        "paused",
+        "rejected",
+        "refused",
+        "too_large",
+        "slow_body",
+        "several",
+        "late",
+        "bug",
+    ),
+)

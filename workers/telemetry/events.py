@@ -81,6 +81,19 @@ LOG_EVENTS: Mapping[str, str] = {
     "health.unavailable": "their port cannot be had; records go on",
     "health.snapshot_failed": "a fault of ours: the endpoints show what was known before; records "
     "go on",
+    "gateway.started": "it serves: of the gateway and the proxy, as all that begin so",
+    "gateway.stopping": "it was told to end",
+    "gateway.stopped": "it has ended, with counts",
+    "gateway.progress": "every ten seconds: counts",
+    "gateway.log_down": "the decisions topic cannot be written, and why",
+    "gateway.log_up": "it can again",
+    "gateway.spilled": "decisions go to disk, the first time in a life",
+    "gateway.replayed": "a segment of them is in the topic, how many of it had to be written",
+    "gateway.keys_down": "the topic of Idempotency-Keys cannot be written or read",
+    "gateway.keys_up": "it can again",
+    "gateway.admin": "an act of an operator, as in the audit",
+    "gateway.jwks_unwell": "the issuer's keys cannot be fetched; those that are known stay",
+    "gateway.bug": "an error of ours, by its type",
     "process.ended": "of `--processes`: a process ended, with its code",
 }
 """Each with when it is logged."""

@@ -7,7 +7,7 @@ The one importer of OpenTelemetry's metrics. Its exporter sends; its instruments
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -28,7 +28,7 @@ from opentelemetry.sdk.metrics.export import Metric as Data
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from workers.telemetry.attributes import WORKER
+from workers.telemetry.attributes import DOOR, WORKER
 from workers.telemetry.events import Note
 from workers.telemetry.kinds import Kind, Metric
 from workers.telemetry.names import SEMCONV
@@ -44,6 +44,8 @@ SPANS_EVERY = 2.0
 """Seconds between two looks at what spans there are."""
 _SCHEMA = f"https://opentelemetry.io/schemas/{SEMCONV}"
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
+Given = Mapping[str, str]
+"""Attributes that every series of a registry has."""
 
 
 class Exports:
@@ -53,11 +55,15 @@ class Exports:
         self,
         collector: Collector,
         identity: Identity,
-        registry: Registry,
+        registries: Mapping[str, Registry],
         note: Note,
         now: Callable[[], int],
     ) -> None:
-        """Nothing connects before `start`; `now` is milliseconds UTC."""
+        """Nothing connects before `start`; `now` is milliseconds UTC.
+
+        `registries` by worker; exports are counted in that of the identity's own.
+        """
+        registry = registries[identity.worker]
         # The exporters print what went wrong, with addresses; ours is a log event and a counter.
         quiet = logging.getLogger("opentelemetry")
         quiet.propagate = False
@@ -67,7 +73,7 @@ class Exports:
         resource = resource_of(identity)
         if collector.metrics is not None:
             exporter = OTLPMetricExporter(collector.metrics, headers=collector.headers)
-            view = MetricsView(registry, identity.worker, resource, now)
+            view = MetricsView(registries, identity.door, resource, now)
 
             def send() -> bool:
                 return exporter.export(view.data()) is MetricExportResult.SUCCESS
@@ -106,7 +112,7 @@ def send_once(
     resource = resource_of(identity).merge(own)
     exporter = OTLPMetricExporter(collector.metrics, headers=collector.headers)
     try:
-        view = MetricsView(registry, identity.worker, resource, now)
+        view = MetricsView({identity.worker: registry}, identity.door, resource, now)
         return exporter.export(view.data()) is MetricExportResult.SUCCESS
     except Exception:  # noqa: BLE001  whatever a library raises: a loop has done its work by now
         return False
@@ -126,14 +132,18 @@ def resource_of(identity: Identity) -> Resource:
 
 
 class MetricsView:
-    """The registry as the exporter takes it."""
+    """Registries as the exporter takes them."""
 
     def __init__(
-        self, registry: Registry, worker: str, resource: Resource, now: Callable[[], int]
+        self,
+        registries: Mapping[str, Registry],
+        door: str,
+        resource: Resource,
+        now: Callable[[], int],
     ) -> None:
-        """Counts began now."""
-        self._registry = registry
-        self._worker = worker
+        """Counts began now. `registries` by worker; `door` may be empty."""
+        self._registries = registries
+        self._door = {DOOR.name: door} if door else {}
         self._resource = resource
         self._scope = InstrumentationScope("workers", schema_url=_SCHEMA)
         self._now = now
@@ -142,40 +152,49 @@ class MetricsView:
     def data(self) -> MetricsData:
         """All that is counted. Cumulative: sums since the start of the process."""
         now = self._now() * 1_000_000
-        metrics = [self._metric(family, now) for family in self._registry.collect()]
+        found: dict[Metric, list[tuple[Given, Family]]] = {}
+        for worker, registry in self._registries.items():
+            for family in registry.collect():
+                given = {WORKER.name: worker, **self._door}
+                found.setdefault(family.metric, []).append((given, family))
+        metrics = [self._metric(metric, families, now) for metric, families in found.items()]
         scope = ScopeMetrics(self._scope, metrics, _SCHEMA)
         return MetricsData([ResourceMetrics(self._resource, [scope], _SCHEMA)])
 
-    def _metric(self, family: Family, now: int) -> Data:
-        metric = family.metric
+    def _metric(self, metric: Metric, families: Iterable[tuple[Given, Family]], now: int) -> Data:
         data: Any
         if metric.kind is Kind.HISTOGRAM:
-            data = Histogram(list(self._spreads(family, now)), _CUMULATIVE)
+            data = Histogram(list(self._spreads(metric, families, now)), _CUMULATIVE)
         else:
             points = [
-                NumberDataPoint(self._attributes(metric, values), self._began, now, number)
+                NumberDataPoint(_attributes(metric, values, given), self._began, now, number)
+                for given, family in families
                 for values, number in family.numbers.items()
             ]
             counter = metric.kind is Kind.COUNTER
             data = Sum(points, _CUMULATIVE, is_monotonic=True) if counter else Gauge(points)
         return Data(metric.name, metric.help, metric.unit, data)
 
-    def _spreads(self, family: Family, now: int) -> Iterator[HistogramDataPoint]:
-        for values, spread in family.spreads.items():
-            # The smallest and the largest are not known; the protocol lets them be absent.
-            unknown: Any = None
-            yield HistogramDataPoint(
-                self._attributes(family.metric, values),
-                self._began,
-                now,
-                spread.count,
-                spread.total,
-                spread.counts,
-                family.metric.bounds,
-                unknown,
-                unknown,
-            )
+    def _spreads(
+        self, metric: Metric, families: Iterable[tuple[Given, Family]], now: int
+    ) -> Iterator[HistogramDataPoint]:
+        # The smallest and the largest are not known; the protocol lets them be absent.
+        unknown: Any = None
+        for given, family in families:
+            for values, spread in family.spreads.items():
+                yield HistogramDataPoint(
+                    _attributes(metric, values, given),
+                    self._began,
+                    now,
+                    spread.count,
+                    spread.total,
+                    spread.counts,
+                    metric.bounds,
+                    unknown,
+                    unknown,
+                )
 
-    def _attributes(self, metric: Metric, values: Values) -> dict[str, str]:
-        names = (attribute.name for attribute in metric.attributes)
-        return {WORKER.name: self._worker, **dict(zip(names, values, strict=True))}
+
+def _attributes(metric: Metric, values: Values, given: Given) -> dict[str, str]:
+    names = (attribute.name for attribute in metric.attributes)
+    return {**given, **dict(zip(names, values, strict=True))}

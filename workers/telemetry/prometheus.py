@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
-from workers.telemetry.attributes import WORKER
+from workers.telemetry.attributes import DOOR, WORKER
 from workers.telemetry.kinds import Kind, Metric
 from workers.telemetry.registry import Family, Registry, Values
 
@@ -20,42 +20,55 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Rendering:
     """What `/metrics` answers."""
 
-    def __init__(self, registry: Registry, worker: str) -> None:
-        """`worker` is on every series."""
-        self._registry = registry
-        self._worker = worker
+    def __init__(self, registries: Mapping[str, Registry], door: str = "") -> None:
+        """Registries by worker, whose name is on every series; so is `door`, if there is one."""
+        self._registries = registries
+        self._door = {DOOR.label: door} if door else {}
 
     def __call__(self) -> bytes:
         """The answer, of type `CONTENT_TYPE`. From any thread; never raises."""
+        found: dict[Metric, list[str]] = {}
+        for worker, registry in self._registries.items():
+            given = {WORKER.label: worker, **self._door}
+            for family in registry.collect():
+                found.setdefault(family.metric, []).extend(_samples(family, given))
         lines = [
-            line for family in self._registry.collect() for line in _family(family, self._worker)
+            line
+            for metric in sorted(found, key=lambda metric: metric.name)
+            for line in (*_head(metric), *found[metric])
         ]
         return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _family(family: Family, worker: str) -> Iterator[str]:
+def _head(metric: Metric) -> tuple[str, str]:
+    name = metric.prometheus
+    return f"# HELP {name} {_help(metric.help)}", f"# TYPE {name} {metric.kind}"
+
+
+def _samples(family: Family, given: Mapping[str, str]) -> Iterator[str]:
     metric = family.metric
     name = metric.prometheus
-    yield f"# HELP {name} {_help(metric.help)}"
-    yield f"# TYPE {name} {metric.kind}"
     for values, number in sorted(family.numbers.items()):
-        yield f"{name}{_labels(metric, values, worker)} {_number(number)}"
+        yield f"{name}{_labels(metric, values, given)} {_number(number)}"
     if metric.kind is not Kind.HISTOGRAM:
         return
     for values, spread in sorted(family.spreads.items()):
         bounds = [*map(_number, metric.bounds), "+Inf"]
         for bound, count in zip(bounds, accumulate(spread.counts), strict=True):
-            yield f"{name}_bucket{_labels(metric, values, worker, {'le': bound})} {count}"
-        labels = _labels(metric, values, worker)
+            yield f"{name}_bucket{_labels(metric, values, given, {'le': bound})} {count}"
+        labels = _labels(metric, values, given)
         yield f"{name}_sum{labels} {_number(spread.total)}"
         yield f"{name}_count{labels} {spread.count}"
 
 
 def _labels(
-    metric: Metric, values: Values, worker: str, more: Mapping[str, str] | None = None
+    metric: Metric,
+    values: Values,
+    given: Mapping[str, str],
+    more: Mapping[str, str] | None = None,
 ) -> str:
     own = zip((attribute.label for attribute in metric.attributes), values, strict=True)
-    pairs = {WORKER.label: worker, **dict(own), **(more or {})}
+    pairs = {**given, **dict(own), **(more or {})}
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs.items()) + "}"
 
 

@@ -19,9 +19,6 @@ from workers.telemetry.kinds import Metric
 from workers.telemetry.names import FAULTS
 
 Values = tuple[str, ...]
-Sample = tuple[Metric, Values, float]
-"""A metric, the values of its attributes in their order, and its number."""
-Watch = Callable[[], Iterable[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +32,11 @@ class Spread:
     def count(self) -> int:
         """How many values."""
         return sum(self.counts)
+
+
+Sample = tuple[Metric, Values, float | Spread]
+"""A metric, the values of its attributes in their order, and its number, or a histogram's."""
+Watch = Callable[[], Iterable[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Registry:
             state.total += total
 
     def watch(self, watch: Watch) -> None:
-        """Numbers that are asked for when somebody looks: gauges, and counters kept elsewhere.
+        """Numbers that are asked for when somebody looks: gauges, and what is counted elsewhere.
 
         Called by the threads of those who look; a watch that fails is left out and counted.
         """
@@ -114,7 +116,10 @@ class Registry:
         found: dict[Metric, Family] = {}
         for metric, values, number in self._watched():
             family = found.setdefault(metric, Family(metric, {}, {}))
-            family.numbers[values] = number
+            if isinstance(number, Spread):
+                family.spreads[values] = number
+            else:
+                family.numbers[values] = number
         with self._lock:
             for metric, series in self._numbers.items():
                 found.setdefault(metric, Family(metric, {}, {})).numbers.update(series)

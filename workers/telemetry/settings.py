@@ -31,11 +31,15 @@ class Collector:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who tells: the worker, which of its processes, and the build of this software."""
+    """Who tells: the worker, which of its processes, and the build of this software.
+
+    `door` is the gateway's or the proxy's name, which is `worker` too then.
+    """
 
     worker: str
     instance: str
     build: str
+    door: str = ""
 
 
 def collector(

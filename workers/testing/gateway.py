@@ -29,6 +29,7 @@ class GatewayDriver:
         self.state: GatewayState | None = None
         self.url = ""
         self.admin_url = ""
+        self.health_url = ""
 
     def start(self) -> Self:
         """Begin, and wait until it answers.
@@ -65,6 +66,8 @@ class GatewayDriver:
             self.url = f"http://{host}:{places.public.getsockname()[1]}"
         if places.admin is not None:
             self.admin_url = f"http://{host}:{places.admin.getsockname()[1]}"
+        if parts.observed.port is not None:
+            self.health_url = f"http://{host}:{parts.observed.port}"
         await run(parts, self.state, self._ready.set)
 
     def _check(self) -> None:

@@ -170,6 +170,11 @@ class Gateway(Part):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Port = Field(default=8080, description="Port to listen on; 0: any free one.")
     socket: Path | None = Field(default=None, description="A Unix socket to listen on instead.")
+    health_port: Port = Field(
+        default=8788,
+        description="Port at `health`'s address of this process's `/livez`, `/readyz` and "
+        "`/metrics`, which the public port does not have; 0: a free one, which the log names.",
+    )
     callers: dict[CallerName, Caller] = Field(
         default_factory=dict, description="Who may ask, by name."
     )

@@ -36,6 +36,11 @@ class Proxy(Part):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Port = Field(default=8088, description="Port to listen on; 0: any free one.")
     socket: Path | None = Field(default=None, description="A Unix socket to listen on instead.")
+    health_port: Port = Field(
+        default=8789,
+        description="Port at `health`'s address of this process's `/livez`, `/readyz` and "
+        "`/metrics`; 0: a free one, which the log names.",
+    )
     upstream: Origin = Field(description="The system, as in `http://127.0.0.1:9000`.")
     upstream_socket: Path | None = Field(
         default=None, description="Its Unix socket; `upstream` gives the scheme alone then."

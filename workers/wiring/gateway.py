@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from workers.enrich.path import Enricher
 from workers.errors import ClientHalt, TopologyError
 from workers.gateway.admin import Operations, admin_app
 from workers.gateway.audit import Audit
 from workers.gateway.callers import Callers
+from workers.gateway.counted import Counted
+from workers.gateway.counts import Counts, Requests
 from workers.gateway.decisionlog import DecisionLog
 from workers.gateway.decisions import Decisions, Desk
 from workers.gateway.engine import Engine
+from workers.gateway.gauges import of_desk, of_log, of_requests, reasons
 from workers.gateway.lookup import Lookup
 from workers.gateway.notes import saying
 from workers.gateway.reads import public_app
@@ -28,13 +32,21 @@ from workers.models.shadow.process import COMMAND
 from workers.operate.look import connect
 from workers.stream.clients import instance_name
 from workers.stream.clock import Clock, SystemClock
+from workers.stream.drifting import Drifting
+from workers.stream.gauges import of_counts, of_models
 from workers.stream.journal import Journal
+from workers.telemetry.registry import Registry, Sample
 from workers.topology import Topology, Worker, user_folder
 from workers.topology.gateway import Gateway, WorkerGateway
 from workers.wiring import build_enricher, prove
+from workers.wiring.doors import identity_of, observed
 from workers.wiring.following import followed
 from workers.wiring.gateway_clients import Base, keys_of, log_of
 from workers.wiring.gateway_openapi import openapi_of
+from workers.wiring.reporting import model_views
+from workers.wiring.telemetry import created_of
+
+DOOR = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +108,21 @@ async def build_gateway(topology: Topology, *, clock: Clock | None = None) -> tu
     check_topics(topology)
     loop = asyncio.get_running_loop()
     name = f"gateway.{instance_name(next(iter(workers.values()))[0])}"
-    say = saying(gateway=name)
+    registries = {worker: Registry() for worker in workers}
+    own = registries.setdefault(DOOR, Registry())
+    journal, say = Journal(clock, own, gateway=name), saying(own, gateway=name)
     desks = {
-        worker.name: _desk(topology, worker, settings, clock, loop)
+        worker.name: _desk(topology, worker, settings, registries[worker.name], clock, loop)
         for worker, settings in workers.values()
     }
     ids_of = {desk.service.decisions_topic: partial(_ids, desk.service) for desk in desks.values()}
-    base = Base(topology.broker, gateway, name, clock, say)
+    base = Base(topology.broker, gateway, name, clock, say, journal)
     log = log_of(base, ids_of)
     keys = keys_of(base)
     lookup = Lookup(gateway.lookup, base.lookup_reader(), ids_of)
     tokens = None if gateway.jwt is None else JwtTokens(gateway.jwt, clock, say)
-    callers = Callers(gateway, tokens)
+    callers, others = Callers(gateway, tokens), Requests()
+    described = partial(openapi_of, topology, desks)
     decisions = Decisions(
         desks=desks,
         callers=callers,
@@ -118,7 +133,8 @@ async def build_gateway(topology: Topology, *, clock: Clock | None = None) -> tu
         lookup=lookup,
         clock=clock,
         say=say,
-        rest=public_app(desks, callers, lookup, log, partial(openapi_of, topology, desks)),
+        others=others,
+        rest=Counted(public_app(desks, callers, lookup, log, described), others),
     )
     public = listener(gateway.host, gateway.port, gateway.socket)
     servers = [(server_of(decisions, gateway.limits, gateway.drain), public)]
@@ -127,7 +143,19 @@ async def build_gateway(topology: Topology, *, clock: Clock | None = None) -> tu
         audit = Audit(_audit_file(topology, gateway), say)
         admin = listener(gateway.admin.host, gateway.admin.port)
         servers.append((_operations(topology, gateway, log, audit, callers), admin))
-    made = Parts(tuple(desks.values()), log, keys, lookup, audit, servers, say)
+    own.watch(others.samples)
+    own.watch(partial(of_log, log))
+    own.watch(partial(of_requests, callers, keys, [server for server, _ in servers]))
+    seen = observed(
+        topology,
+        identity_of(DOOR, name),
+        registries,
+        port=gateway.health_port,
+        reasons=partial(reasons, desks.values(), log),
+        journal=journal,
+        clock=clock,
+    )
+    made = Parts(tuple(desks.values()), log, keys, lookup, audit, servers, say, seen)
     return made, Places(public, admin)
 
 
@@ -139,12 +167,13 @@ def _desk(
     topology: Topology,
     worker: Worker,
     settings: WorkerGateway,
+    registry: Registry,
     clock: Clock,
     loop: asyncio.AbstractEventLoop,
 ) -> Desk:
     """A worker, as `build_loop` makes it, without its stream."""
     enricher = build_enricher(topology, worker)
-    journal = Journal(clock, worker=worker.name, door="gateway")
+    journal = Journal(clock, registry, worker=worker.name, door=DOOR)
     found = followed(
         topology, worker, enricher, slot=0, clock=clock, journal=journal, challenger=COMMAND
     )
@@ -157,16 +186,33 @@ def _desk(
         shadow=found.shadow,
         journal=journal,
     )
+    counts = Counts(registry, Drifting(worker.drift), clock)
+
+    def before() -> None:
+        service.before()
+        counts.before()
+
     engine = Engine(
         enrich=service.enrich,
-        before=service.before,
+        before=before,
         after=service.after,
         decided=service.decided,
+        settled=counts.settled,
         settings=settings.queue,
         clock=clock,
         loop=loop,
     )
-    return Desk(service, engine)
+    desk = Desk(service, engine, counts)
+    registry.watch(counts.samples)
+    registry.watch(partial(of_desk, desk))
+    registry.watch(partial(of_counts, journal.counts))
+    registry.watch(lambda: _of_models(worker, enricher, clock))
+    return desk
+
+
+def _of_models(worker: Worker, enricher: Enricher, clock: Clock) -> Iterable[Sample]:
+    created = created_of(worker, enricher)
+    return of_models(model_views(worker, enricher), created, clock.now())
 
 
 def _operations(

@@ -40,6 +40,7 @@ class Base:
     name: str
     clock: Clock
     say: Say
+    journal: Journal
 
     def producer(self, what: str) -> Config:
         return decisions_producer(self.broker, self.gateway, f"{self.name}.{what}", self._log())
@@ -52,7 +53,7 @@ class Base:
         return topics_reader(self.broker, name, self._log(), LOOKUP_WAIT_MS, LOOKUP_BYTES)
 
     def _log(self) -> ClientLog:
-        return ClientLog(Journal(self.clock, gateway=self.name), self.clock)
+        return ClientLog(self.journal, self.clock)
 
 
 def log_of(base: Base, ids_of: Mapping[str, Callable[[Any], list[str]]]) -> DecisionLog:

@@ -38,7 +38,7 @@ def reporter_of(
         ends=lambda: {**source.ends(), **ends.of(frozenset(source.stopped))},
         pauses=lambda: {**pauses.of(source.assigned), **source.pauses},
         counts=journal.totals,
-        models=lambda: _model_views(worker, enricher),
+        models=lambda: model_views(worker, enricher),
         contracts=lambda: schemas.known,
         paused=lambda: pauses.why,
         close=ends.close,
@@ -47,7 +47,8 @@ def reporter_of(
     return Reporter(board, source.lag, parts, process.clock)
 
 
-def _model_views(worker: Worker, enricher: Enricher) -> tuple[ModelView, ...]:
+def model_views(worker: Worker, enricher: Enricher) -> tuple[ModelView, ...]:
+    """What serves a worker's blocks."""
     return tuple(
         ModelView(
             block=block,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from workers import __version__
 from workers.enrich.path import Enricher
@@ -19,7 +20,7 @@ from workers.telemetry.events import TelemetryEvent
 from workers.telemetry.registry import Registry
 from workers.telemetry.settings import Collector, Identity, collector
 from workers.telemetry.spans import Exporting, NoExports
-from workers.topology import Topology, environment
+from workers.topology import Topology, Worker, environment
 from workers.wiring.declared import models_of
 from workers.wiring.process import Process
 
@@ -33,13 +34,17 @@ def watch(process: Process, enricher: Enricher, board: Board) -> None:
     properties = consumer_config(process.topology.broker, worker, 0)
     limit = float(properties.get("max.poll.interval.ms", POLL_LIMIT_MS)) / 1000
 
-    def created() -> dict[str, int]:
-        built = (serving.model.manifest.created for serving in enricher.servings)
-        return {b: int(t.timestamp() * 1000) for b, t in zip(models_of(worker), built, strict=True)}
-
     registry.watch(lambda: of_counts(process.journal.counts))
-    registry.watch(lambda: of_snapshot(board, process.clock, limit, created))
+    registry.watch(
+        lambda: of_snapshot(board, process.clock, limit, lambda: created_of(worker, enricher))
+    )
     registry.watch(of_process)
+
+
+def created_of(worker: Worker, enricher: Enricher) -> dict[str, int]:
+    """When the model of each block was built, milliseconds UTC."""
+    built = (serving.model.manifest.created for serving in enricher.servings)
+    return {b: int(t.timestamp() * 1000) for b, t in zip(models_of(worker), built, strict=True)}
 
 
 def recorder_of(process: Process, enricher: Enricher) -> Recorder:
@@ -48,7 +53,10 @@ def recorder_of(process: Process, enricher: Enricher) -> Recorder:
     Raises:
         TopologyError: there is a collector, and the extra `otlp` is not installed.
     """
-    worker, exports = process.worker, _exports(process)
+    worker = process.worker
+    who = Identity(worker.name, process.instance, __version__)
+    registries = {worker.name: process.registry}
+    exports = exports_of(process.topology, who, registries, process.journal, process.clock)
     drifting = Drifting(worker.drift)
     process.registry.watch(drifting.samples)
     recorder = Recorder(
@@ -64,9 +72,22 @@ def recorder_of(process: Process, enricher: Enricher) -> Recorder:
     return recorder
 
 
-def _exports(process: Process) -> Exporting:
-    """What sends metrics and traces, where there is a collector."""
-    journal, found = process.journal, _collector(process.topology)
+def exports_of(
+    topology: Topology,
+    who: Identity,
+    registries: Mapping[str, Registry],
+    journal: Journal,
+    clock: Clock,
+) -> Exporting:
+    """What sends metrics and traces, where there is a collector; `registries` by worker.
+
+    Raises:
+        TopologyError: there is one, and the extra `otlp` is not installed.
+    """
+    found = _collector(topology)
+    if who.door:
+        # A request is no batch of the stream's: there are no spans of it.
+        found = replace(found, traces=None)
     if found.refused is not None:
         journal.warn(TelemetryEvent.UNWELL, why=found.refused)
     if found.metrics is None and found.traces is None:
@@ -81,8 +102,7 @@ def _exports(process: Process) -> Exporting:
         tell = Journal.info if event is TelemetryEvent.RECOVERED else Journal.warn
         tell(journal, event, **fields)
 
-    who = Identity(process.worker.name, process.instance, __version__)
-    return Exports(found, who, process.registry, note, process.clock.now)
+    return Exports(found, who, registries, note, clock.now)
 
 
 def collects_metrics(topology: Topology) -> bool:

@@ -8,6 +8,7 @@ from deploy.observability.alert import Alert
 from deploy.observability.alerts import (
     data,
     feedback,
+    gateway,
     kafka,
     lag,
     model,
@@ -23,6 +24,7 @@ GROUPS: dict[str, tuple[Alert, ...]] = {
     "kafka": kafka.ALERTS,
     "model": model.ALERTS,
     "data": data.ALERTS,
+    "gateway": gateway.ALERTS,
     "feedback": feedback.ALERTS,
     "process": process.ALERTS,
 }

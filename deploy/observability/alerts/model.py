@@ -9,7 +9,9 @@ from workers.telemetry import names as n
 
 BLOCK = (*BY, "block")
 _IS = {"block": "enrichment"}
-_UNWANTED = 'cause=~"model_failed|over_budget"'
+_STREAM = where(door="")
+"""A gateway's are GatewayDegraded."""
+_UNWANTED = f'{_STREAM},cause=~"model_failed|over_budget"'
 _COMPARED = 'result="compared"'
 
 
@@ -53,7 +55,7 @@ ALERTS = (
         name="FallbackShare",
         severity=Severity.CRITICAL,
         expr=f"{rate(n.FALLBACKS, '10m', _UNWANTED, BLOCK)} / "
-        f"{rate(n.DECISIONS, '10m', by=BLOCK)} > 0.05",
+        f"{rate(n.DECISIONS, '10m', _STREAM, BLOCK)} > 0.05",
         hold="10m",
         summary="{worker}: {value} of the decisions of {block} are made without the model",
         description="The model fails, or the latency budget leaves no time for it. Subscribers "

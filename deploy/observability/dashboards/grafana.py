@@ -200,8 +200,12 @@ _DATASOURCE = {
 }
 _COMMON = (
     Variable("namespace", "Namespace", "label_values(workers_build_info, namespace)"),
+    # A gateway's process has no worker's name; the models that it serves have.
     Variable(
-        "worker", "Worker", 'label_values(workers_build_info{namespace=~"$namespace"}, worker)'
+        "worker",
+        "Worker",
+        'label_values({__name__=~"workers_build_info|workers_model_info",'
+        'namespace=~"$namespace"}, worker)',
     ),
 )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workers.telemetry.attributes import WORKER
+from workers.telemetry.attributes import DOOR, WORKER
 from workers.telemetry.events import LOG_EVENTS
+from workers.telemetry.gateway import METRICS as GATEWAY
 from workers.telemetry.kinds import Attribute, Metric
 from workers.telemetry.loops import METRICS as LOOPS
 from workers.telemetry.names import METRICS, SEMCONV
@@ -14,6 +15,7 @@ from workers.telemetry.spans import LINKS, REJECTS, SPANS
 _SAID = frozenset({"code", "event"})
 """Attributes whose values another table has."""
 _FEW = 3
+_EVERY = (*METRICS, *GATEWAY, *LOOPS)
 _HEAD = f"""\
 # What a worker tells of itself
 
@@ -22,11 +24,24 @@ exist. [Where it goes](#where-it-goes) is below the lists.
 
 ## Metrics
 
-`messaging.*` and `process.*` are OpenTelemetry's semantic conventions, version {SEMCONV}; all
-others are ours and keep their names within a major version. At `/metrics` dots are underscores
+`messaging.*`, `http.*` and `process.*` are OpenTelemetry's semantic conventions, version {SEMCONV};
+all others are ours and keep their names within a major version. At `/metrics` dots are underscores
 and units are written out, as the second column has it; a histogram has `_bucket`, `_sum` and
 `_count`. Every series has the label `{WORKER.label}`: {WORKER.means.split(";")[0]}. Records are
 counted when the broker has acknowledged their batch, so what is read again counts once.
+"""
+_GATEWAY = f"""\
+### Decisions by HTTP
+
+What a [gateway](gateway.md) and a [proxy](sidecar.md) tell besides. Every series of theirs has the
+label `{DOOR.label}`: `gateway` or `proxy`; a stream's has none. Of the metrics above a gateway has,
+for each worker that it serves, `workers.decisions`, `workers.fallbacks`, `workers.score`,
+`workers.canary.decisions`, `workers.model.*`, `workers.drift.*`, `workers.shadow.*` and
+`workers.log.events`. A decision counts there when it is the one that is answered, whatever becomes
+of its record: that is in `workers.gateway.log.records`. What is of the whole process (`process.*`,
+`workers.build.info`, `workers.telemetry.*`, the decision log, requests to no worker) has the door's
+name as `{WORKER.label}`, so that it is counted once however many workers are served. No label ever
+holds what a caller sent: values are of a closed list, or names that the topology or a bundle has.
 """
 _LOOPS = """\
 ### Feedback loops
@@ -41,7 +56,9 @@ _TAIL = """\
 ## Where it goes
 
 - **Prometheus**: `/metrics` of each process's health endpoint ([topology.md](topology.md),
-  `health`), one port a process: `--processes N` has `port`, `port + 1` and so on.
+  `health`), one port a process: `--processes N` has `port`, `port + 1` and so on. A gateway's is
+  `gateway.health_port`, a proxy's `proxy.health_port`, at the same address; the port of requests
+  has none of it.
 - **A collector**: `telemetry.endpoint`, or OpenTelemetry's variables, by OTLP over HTTP; needs
   the extra `otlp`. `telemetry` in the topology goes before the environment. Taken from there:
   `OTEL_SDK_DISABLED`, `OTEL_EXPORTER_OTLP_[METRICS_|TRACES_]ENDPOINT`, `_HEADERS`, `_TIMEOUT`,
@@ -100,6 +117,11 @@ def _lines() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     yield from map(_metric, METRICS)
     yield ""
+    yield _GATEWAY
+    yield "| metric | at `/metrics` | kind | unit | attributes | what |"
+    yield "|---|---|---|---|---|---|"
+    yield from map(_metric, GATEWAY)
+    yield ""
     yield _LOOPS
     yield "| metric | for Prometheus | kind | unit | attributes | what |"
     yield "|---|---|---|---|---|---|"
@@ -109,7 +131,7 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "| attribute | of | what | values |"
     yield "|---|---|---|---|"
-    seen = {attribute: None for metric in (*METRICS, *LOOPS) for attribute in metric.attributes}
+    seen = {attribute: None for metric in _EVERY for attribute in metric.attributes}
     yield from map(_attribute, sorted(seen, key=lambda attribute: attribute.name))
     yield ""
     yield "Codes of dead letters are in [errors.md](errors.md)."
@@ -141,6 +163,6 @@ def _metric(metric: Metric) -> str:
 
 def _attribute(attribute: Attribute) -> str:
     values = "" if attribute.name in _SAID else ", ".join(f"`{v}`" for v in attribute.values if v)
-    having = [f"`{metric.name}`" for metric in (*METRICS, *LOOPS) if attribute in metric.attributes]
+    having = [f"`{metric.name}`" for metric in _EVERY if attribute in metric.attributes]
     where = ", ".join(having) if len(having) <= _FEW else f"{len(having)} metrics"
     return f"| `{attribute.name}` | {where} | {attribute.means} | {values} |"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from workers.errors import ClientHalt
-from workers.operate.health.pages import Metrics, Pages
+from workers.operate.health.pages import Answering, Metrics, Pages
 from workers.operate.health.server import Server
 from workers.stream.clock import Clock
 from workers.stream.journal import Event, Journal
@@ -28,14 +28,22 @@ def answering(
     if settings is not None:
         port = settings.port + slot if settings.port else 0
         pages = Pages(board, settings.patience, clock, metrics)
-        try:
-            server = Server(settings.address, port, pages).start()
-        except ClientHalt as halt:
-            journal.error(Event.HEALTH_UNAVAILABLE, why=str(halt))
-        else:
-            journal.info(Event.HEALTH, address=settings.address, port=server.port)
+        server = listening(settings.address, port, pages, journal)
+    if server is not None:
+        server.start()
     try:
         yield
     finally:
         if server is not None:
             server.close()
+
+
+def listening(address: str, port: int, pages: Answering, journal: Journal) -> Server | None:
+    """A server that listens and is to be started; None, and said so, where it cannot."""
+    try:
+        server = Server(address, port, pages)
+    except ClientHalt as halt:
+        journal.error(Event.HEALTH_UNAVAILABLE, why=str(halt))
+        return None
+    journal.info(Event.HEALTH, address=address, port=server.port)
+    return server

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from workers.operate.health.probes import Reason, reasons, stuck
 from workers.operate.health.words import Word, words, worst
@@ -32,6 +32,18 @@ class Page:
     status: int
     kind: str
     body: bytes
+
+
+class Answering(Protocol):
+    """Answers of a process; one thread calls it."""
+
+    def sample(self) -> None:
+        """Take note of how it is now; called every `EVERY` seconds."""
+        ...
+
+    def __call__(self, path: str) -> Page:
+        """The answer to a path."""
+        ...
 
 
 NOT_FOUND = Page(404, TEXT, b"not found; there are /livez /readyz /metrics /status\n")
@@ -68,13 +80,13 @@ class Pages:
 
     def _livez(self) -> Page:
         why = stuck(self._board.snapshot, self._clock.monotonic(), self._patience)
-        return _json(200 if why is None else 503, {"alive": why is None, "why": why or ""})
+        return as_json(200 if why is None else 503, {"alive": why is None, "why": why or ""})
 
     def _readyz(self) -> Page:
         found = reasons(self._board.snapshot, self._clock.monotonic(), self._patience)
         ready = not any(reason.blocks for reason in found)
         body = {"ready": ready, "reasons": [_told(reason) for reason in found]}
-        return _json(200 if ready else 503, body)
+        return as_json(200 if ready else 503, body)
 
     def _status(self) -> Page:
         now = self._board.snapshot
@@ -83,7 +95,7 @@ class Pages:
         body = shown(now, said, self._clock.monotonic(), self._clock.now())
         body["ready"] = not any(reason.blocks for reason in found)
         body["reasons"] = [_told(reason) for reason in found]
-        return _json(200, body)
+        return as_json(200, body)
 
 
 def shown(snapshot: Snapshot, said: Mapping[int, Word], now: float, wall: int) -> dict[str, Any]:
@@ -153,5 +165,6 @@ def _told(reason: Reason) -> dict[str, Any]:
     return told if reason.partition is None else {**told, "partition": reason.partition}
 
 
-def _json(status: int, body: Mapping[str, Any]) -> Page:
+def as_json(status: int, body: Mapping[str, Any]) -> Page:
+    """A document as an answer."""
     return Page(status, JSON, json.dumps(body).encode() + b"\n")

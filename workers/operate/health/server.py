@@ -19,7 +19,7 @@ from typing import Self
 import h11
 
 from workers.errors import ClientHalt
-from workers.operate.health.pages import EVERY, TEXT, Page, Pages
+from workers.operate.health.pages import EVERY, TEXT, Answering, Page
 
 CLOSE = 2.0
 """Seconds that the end may take."""
@@ -42,7 +42,9 @@ class Limits:
 class Server:
     """Serves pages of one process until `close`."""
 
-    def __init__(self, address: str, port: int, pages: Pages, limits: Limits | None = None) -> None:
+    def __init__(
+        self, address: str, port: int, pages: Answering, limits: Limits | None = None
+    ) -> None:
         """Listens at once, answers from `start` on.
 
         Raises:
