@@ -250,9 +250,9 @@ class Decisions:
             for at, row in zip(places, found, strict=True):
                 rows[at] = row
             await self._logged(desk, rows, events.keys, number)
-        for row in rows:
-            if isinstance(row, Problem):
-                desk.counts.rejected[row.kind.value] += 1
+        for each in rows:
+            if isinstance(each, Problem):
+                desk.counts.rejected[each.kind.value] += 1
         names = desk.service.renderer.names
         if events.shape is Shape.ONE:
             (only,) = rows
