@@ -21,7 +21,7 @@ from workers.testing import RealKafka
 SECONDS = 8.0
 """Of each load, after it has warmed up."""
 CONNECTIONS = (1, 8, 32)
-RATE = 200.0
+RATE = 100.0
 BUDGET = "50ms"
 EVENTS, OTHERS = "/bookings", "/payments"
 

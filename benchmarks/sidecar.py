@@ -23,6 +23,8 @@ from workers.testing import RealKafka
 
 SECONDS = 20.0
 """Of each window, and of the time before there is a check."""
+SETTLE = 5.0
+"""Seconds of the original before anything is looked at."""
 TURNS = 3
 STRETCHES = ("alone", "before", "starting", "during", "after")
 
@@ -125,6 +127,7 @@ def turn(kafka: RealKafka, values: list[bytes], folder: Path, load: Load, second
     file = folder / f"{tag}.yaml"
     file.write_text(topology_text(kafka.bootstrap_servers, tag, load.first_start))
     with original(kafka, source, load.rate) as heard:
+        time.sleep(SETTLE)
         began = time.time()
         time.sleep(seconds)
         windows = _checked(file, seconds)
