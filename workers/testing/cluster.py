@@ -26,7 +26,7 @@ from workers.testing.proxy import Network, Proxy
 BROKERS = (1, 2, 3)
 HEAP = "320m"
 INTERNAL_PARTITIONS = 4
-HEALTHY_SECONDS = 60.0
+HEALTHY_SECONDS = 240.0
 SESSION_SECONDS = 2.0
 """After so long without a heartbeat a broker loses what it leads."""
 
