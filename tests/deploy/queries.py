@@ -12,7 +12,16 @@ from typing import Any
 import promql_parser as promql
 
 from tests.deploy.conftest import CHART, read_yaml
-from workers.telemetry.attributes import DOOR, EVENT, WORKER
+from workers.gateway.problems import ABOUT
+from workers.gateway.problems import Kind as Problem
+from workers.telemetry.attributes import (
+    DOOR,
+    EVENT,
+    HTTP_METHOD,
+    HTTP_STATUS,
+    PROBLEM,
+    WORKER,
+)
 from workers.telemetry.events import LOG_EVENTS
 from workers.telemetry.gateway import METRICS as GATEWAY
 from workers.telemetry.kinds import Attribute, Kind, Metric
@@ -104,4 +113,14 @@ def series(metric: Metric) -> Iterator[dict[str, str]]:
     for door, *chosen in itertools.product(doors, *lists):
         labels = zip((attribute.label for attribute in metric.attributes), chosen, strict=True)
         told = {DOOR.label: door} if door else {}
-        yield {**SAMPLE, **told, **dict(labels)}
+        if _possible(found := {**SAMPLE, **told, **dict(labels)}):
+            yield found
+
+
+def _possible(labels: dict[str, str]) -> bool:
+    """Of requests there are enough without what cannot be: each problem has its own status."""
+    status, problem = labels.get(HTTP_STATUS.label), labels.get(PROBLEM.label)
+    if status is None:
+        return True
+    fits = status == (str(ABOUT[Problem(problem)].status) if problem else "200")
+    return fits and labels[HTTP_METHOD.label] == "POST"
