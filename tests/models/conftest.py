@@ -20,12 +20,15 @@ def mlflow() -> Iterator[RealMlflow]:
 
 
 @pytest.fixture(params=["directory", "memory", pytest.param("mlflow", marks=[pytest.mark.slow])])
-def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
     """The same promises hold for all of them."""
     if request.param == "directory":
         (tmp_path / "models").mkdir()
-        return Directory(tmp_path / "models")
-    if request.param == "memory":
-        return Memory(f"memory://store-{uuid.uuid4().hex[:12]}/models")
-    server: RealMlflow = request.getfixturevalue("mlflow")
-    return Registry(server.url)
+        yield Directory(tmp_path / "models")
+    elif request.param == "memory":
+        yield Memory(f"memory://store-{uuid.uuid4().hex[:12]}/models")
+    else:
+        server: RealMlflow = request.getfixturevalue("mlflow")
+        registry = Registry(server.url)
+        yield registry
+        registry.clear()

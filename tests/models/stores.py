@@ -7,7 +7,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,6 +136,7 @@ class Registry:
 
     url: str
     timeout: str = "10s"
+    broken: list[str] = field(default_factory=list)
 
     @property
     def models(self) -> dict[str, Any]:
@@ -172,7 +173,13 @@ class Registry:
 
     def break_document(self, name: str) -> None:
         """Cut the tag."""
+        self.broken.append(name)
         self.http().set_tag(name, SERVING_TAG, '{"format')
+
+    def clear(self) -> None:
+        """Others list the models of this server too."""
+        for name in self.broken:
+            self.http().unregister(name)
 
 
 def shipped(name: str, version: str) -> Fetched:
