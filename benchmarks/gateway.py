@@ -63,6 +63,21 @@ def request(path: str, body: Any, key: str = "") -> str:
     )
 
 
+def worker_text(tag: str, settings: str) -> str:
+    """The worker that is served, with topics of its own; `settings` are its `gateway`."""
+    return f"""\
+workers:
+  flight-delays:
+    input: {{topic: in.{tag}, subject: flights-value}}
+    output: {{topic: out.{tag}, subject: flights.enriched-value}}
+    dead_letter: {{topic: dlq.{tag}}}
+    decisions: {{topic: decisions.{tag}, subject: flights.decisions-value}}
+    model: {{name: flight-delay, version: "1"}}
+    first_start: earliest
+    gateway: {settings}
+"""
+
+
 def topology(servers: str, hashed: str, tag: str, acknowledge: str) -> str:
     """What the gateway is told."""
     return f"""
@@ -74,16 +89,7 @@ gateway:
   port: 0
   callers: {{bench: {{keys: ["{hashed}"], workers: ["*"]}}}}
   lookup: 1000
-workers:
-  flight-delays:
-    input: {{topic: in.{tag}, subject: flights-value}}
-    output: {{topic: out.{tag}, subject: flights.enriched-value}}
-    dead_letter: {{topic: dlq.{tag}}}
-    decisions: {{topic: decisions.{tag}, subject: flights.decisions-value}}
-    model: {{name: flight-delay, version: "1"}}
-    first_start: earliest
-    gateway: {{acknowledge: {acknowledge}, deadline: 5s}}
-"""
+{worker_text(tag, f"{{acknowledge: {acknowledge}, deadline: 5s}}")}"""
 
 
 @contextmanager

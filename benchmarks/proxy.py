@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gateway import flights, free_port, request
+from benchmarks.gateway import flights, free_port, request, worker_text
 from benchmarks.http_load import Figures, Served, cpu_of, load
 from benchmarks.rig import ROOT
 from workers.testing import RealKafka
@@ -56,16 +56,7 @@ proxy:
   upstream: http://127.0.0.1:{upstream}
   budget: {BUDGET}
   paths: [{EVENTS}]
-workers:
-  flight-delays:
-    input: {{topic: in.{tag}, subject: flights-value}}
-    output: {{topic: out.{tag}, subject: flights.enriched-value}}
-    dead_letter: {{topic: dlq.{tag}}}
-    decisions: {{topic: decisions.{tag}, subject: flights.decisions-value}}
-    model: {{name: flight-delay, version: "1"}}
-    first_start: earliest
-    gateway: {{}}
-"""
+{worker_text(tag, "{}")}"""
 
 
 @contextmanager

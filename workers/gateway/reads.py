@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from workers.gateway.callers import Callers, Known
 from workers.gateway.decisionlog import DecisionLog
 from workers.gateway.decisions import Desk, known
+from workers.gateway.gauges import reasons
 from workers.gateway.http import answer_of, headers_of
 from workers.gateway.lookup import Lookup
 from workers.gateway.problems import MEDIA_TYPE, Kind, Problem
@@ -47,10 +48,8 @@ def public_app(
 
     @app.get("/readyz")
     async def ready() -> Response:
-        faults = {desk.name: desk.engine.stopped for desk in desks.values() if desk.engine.stopped}
-        if log.down is not None and not log.spills:
-            faults["log"] = log.down
-        return plain({"status": "unready" if faults else "ready"}, 503 if faults else 200)
+        unready = any(reason.blocks for reason in reasons(desks.values(), log))
+        return plain({"status": "unready" if unready else "ready"}, 503 if unready else 200)
 
     return app
 

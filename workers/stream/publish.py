@@ -189,8 +189,6 @@ class TransactionalPublisher(_Producing):
                 producer.begin_transaction()
                 self._at("begun")
                 self._fill_transaction(producer, work)
-                if work.offsets:
-                    self._send_offsets(producer, work)
                 self._at("offsets")
                 self._commit(producer, work)
         except WorkersError as error:
@@ -198,23 +196,15 @@ class TransactionalPublisher(_Producing):
             raise self._judge(self._explain(error, producer, failed), seconds) from error
 
     def _fill_transaction(self, producer: Producer, work: Work) -> None:
+        send = partial(producer.send_offsets_to_transaction, work.offsets, work.metadata)
         try:
             self._fill(producer, work)
+            if work.offsets:
+                self._finish(work, "sending offsets", send)
         except KafkaException as error:
             if error.args[0].code() != KafkaError._STATE:
                 raise
             # An earlier record failed meanwhile. This call has the reason; it must not succeed.
-            producer.send_offsets_to_transaction(work.offsets, work.metadata, SLICE)
-            raise
-
-    def _send_offsets(self, producer: Producer, work: Work) -> None:
-        send = partial(producer.send_offsets_to_transaction, work.offsets, work.metadata)
-        try:
-            self._finish(work, "sending offsets", send)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError._STATE:
-                raise
-            # A record failed at this very moment. Asked again the call has the reason.
             send(SLICE)
             raise
 
