@@ -110,10 +110,10 @@ class _Path:
             recorder.polled(len(batch), Times(began, began, began))
         outcomes = held_to_size(self._enricher.enrich(batch), self._limit)
         over = self._clock.monotonic()
-        decided = self._journal.committed(outcomes)
+        self._journal.committed(outcomes)
         if recorder is not None:
             times = Times(began, began, over, over)
-            recorder.settled(outcomes, (), decided, times, recorder.steps())
+            recorder.settled(outcomes, (), times, recorder.steps())
 
 
 def telemetry(values: list[bytes]) -> dict[int, Cost]:

@@ -20,9 +20,12 @@ from workers.topology import Lake
 
 @pytest.fixture(params=["directory", "object store"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Both kinds; fsspec's own store in memory refuses to write over an object, as S3 does."""
+    """Both kinds; fsspec's own store in memory refuses to write over an object, as S3 does.
+
+    The directory's name would be a pattern, were it not a path.
+    """
     if request.param == "directory":
-        return open_place(Lake(directory=tmp_path / "lake"))
+        return open_place(Lake(directory=tmp_path / "lake [a-z]*"))
     return open_place(Lake.model_validate({"url": f"memory://lake-{uuid.uuid4().hex}"}))
 
 

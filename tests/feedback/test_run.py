@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from tests.conftest import ROOT
 from tests.feedback.history import POLICY, arrivals, decided, october, opened
 from tests.feedback.lakes import fill
 from tests.feedback.test_retrain import _clone, _with
+from workers.commands.feedback_common import ended_by_sigterm
 from workers.contracts.catalogue import Catalogue
 from workers.enrich.path import Enricher
 from workers.feedback.collect import CollectedState, nowhere
@@ -287,3 +290,39 @@ def test_only_one_run_has_the_loop(tmp_path: Path) -> None:
     second.leave()
     first.take()
     assert len(place.names("flights/lease")) <= 4
+
+
+def test_who_is_told_to_end_while_the_lease_becomes_his_leaves_it(tmp_path: Path) -> None:
+    """The next run need not wait half an hour for nobody."""
+
+    class Told(Folder):
+        def create(self, path: str, content: bytes) -> bool:
+            first = not self.names("flights/lease")
+            made = super().create(path, content)
+            if first:
+                raise SystemExit(143)
+            return made
+
+    clock = Time()
+    with pytest.raises(SystemExit), held(Lease(Told(tmp_path), "flights", clock), clock):
+        raise AssertionError("it never had the lease")
+
+    Lease(Folder(tmp_path), "flights", clock).take()
+
+
+def test_what_ends_a_run_after_sigterm_is_sigterm() -> None:
+    """A library that calls us from C may lose the exception and say that something is wrong."""
+
+    def told() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        except SystemExit:
+            raise SystemError("returned a result with an exception set") from None
+
+    with pytest.raises(SystemExit) as ended, ended_by_sigterm():
+        told()
+
+    assert ended.value.code == 143
+    with pytest.raises(ValueError, match="of its own"), ended_by_sigterm():
+        raise ValueError("a fault of its own")

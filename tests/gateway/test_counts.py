@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -19,7 +18,7 @@ from workers.models.bundle import Bundle
 from workers.models.model import Model
 from workers.models.serving import Canary, Serving
 from workers.stream.clock import SystemClock
-from workers.stream.counting import count_decisions, count_opinion
+from workers.stream.counting import count_opinion
 from workers.stream.drifting import EVERY, Drifting
 from workers.telemetry import names
 from workers.telemetry.kinds import Metric
@@ -44,9 +43,8 @@ def one_by_one(batches: list[Outcomes]) -> Series:
     """As a stream counts."""
     registry = Registry()
     for outcomes in batches:
-        count_decisions(registry, outcomes, Counter(outcomes.decided.values()))
         for opinion in outcomes.opinions:
-            count_opinion(registry, opinion, outcomes)
+            count_opinion(registry, opinion)
     return rendered(registry)
 
 

@@ -106,6 +106,24 @@ def test_a_version_that_fails_its_checks_is_not_pushed(topology: Path, tmp_path:
     assert json.loads(models(topology, "list", "--output", "json")[1]).get(DEMO) is None
 
 
+def test_a_damaged_document_hides_no_other_model(tmp_path: Path) -> None:
+    """It is named, with what is wrong, after those that are well."""
+    for name in (DEMO, "another"):
+        shutil.copytree(ROOT / "models" / DEMO, tmp_path / "models" / name)
+    (tmp_path / "models" / "another" / "aliases.json").write_text('{"champion": ')
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
+    topology = tmp_path / "topology.yaml"
+    topology.write_text((ROOT / "topology.yaml").read_text())
+
+    code, said = models(topology, "list", "--output", "json")
+
+    assert code != 0
+    listed, _, rest = said.partition("\n}\n")
+    assert json.loads(listed + "}")[DEMO]["versions"] == ["1", "2"]
+    assert "another" in rest
+    assert "aliases.json" in rest
+
+
 def test_a_push_goes_to_a_directory_or_a_url(tmp_path: Path) -> None:
     """From the topology's own store, which needs no word."""
     url = f"memory://pushed-{uuid.uuid4().hex[:12]}/models"

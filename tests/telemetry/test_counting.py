@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from workers.models.model import Model
 from workers.models.serving import Canary, Serving
 from workers.models.shadow.counts import CountsState as ShadowCountsState
 from workers.stream.clock import SystemClock
-from workers.stream.counting import count_decisions, count_opinion, latencies
+from workers.stream.counting import count_opinion, latencies, published
 from workers.stream.failures import Moved, Refused
 from workers.stream.gauges import of_counts, of_process, of_snapshot
 from workers.stream.journal import CountsState
@@ -51,9 +50,8 @@ def of_flights(flights: list[bytes], count: int = 100) -> Batch:
 def counted(outcomes: Outcomes) -> Any:
     """Samples of a batch's opinions."""
     registry = Registry()
-    count_decisions(registry, outcomes, Counter(outcomes.decided.values()))
     for opinion in outcomes.opinions:
-        count_opinion(registry, opinion, outcomes)
+        count_opinion(registry, opinion, published(opinion, outcomes))
     return rendered(registry)
 
 
@@ -124,7 +122,9 @@ def test_latencies_are_of_records_that_have_a_time() -> None:
     found = batch([b"x"] * 4)
     timed = replace(found, timestamps=[(1, 1_000), (0, -1), (2, 9_000), (1, 4_000)])
 
-    assert latencies(timed, 5_000).tolist() == [4.0, 0.0, 1.0]
+    assert latencies([(timed.timestamps, 5_000)]).tolist() == [4.0, 0.0, 1.0]
+    several = [(timed.timestamps, 5_000), ([], 7), ([(1, 2_000)], 2_500)]
+    assert latencies(several).tolist() == [4.0, 0.0, 1.0, 0.5]
 
 
 class Scripted:

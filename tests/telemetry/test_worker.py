@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from tests.telemetry.collector import at, attributes, collecting, erring, hangin
 from tests.telemetry.reading import of, rendered
 from workers.contracts.framing import frame
 from workers.enrich.path import Enricher
+from workers.stream.clock import SystemClock
+from workers.stream.journal import Event, Journal
 from workers.stream.logs import configure_logging
 from workers.telemetry import names
 from workers.telemetry.kinds import Metric
@@ -137,6 +140,26 @@ def test_a_batch_is_one_line(
     assert sum(line.get("dead_lettered", 0) for line in batches) == 3
     assert {"wait_ms", "score_ms", "publish_ms", "level", "worker"} <= batches[0].keys()
     assert {line["level"] for line in batches} == {"info"}
+
+
+def test_lines_that_wait_come_before_the_next_one(capfd: pytest.CaptureFixture[str]) -> None:
+    """So that lines stand in the order of their times; each has its own."""
+    configure_logging()
+    journal = Journal(SystemClock())
+
+    journal.soon(Event.COMMITTED, records=1)
+    journal.soon(Event.COMMITTED, records=2)
+    before = capfd.readouterr().err
+    journal.warn(Event.UNWELL, why="no broker")
+    journal.tell()
+
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert before == ""
+    assert [line.get("records") for line in lines] == [1, 2, None]
+    assert [line["level"] for line in lines] == ["info", "info", "warning"]
+    times = [datetime.datetime.fromisoformat(line["timestamp"]) for line in lines]
+    assert times == sorted(times)
+    assert all(time.tzinfo == datetime.UTC for time in times)
 
 
 def test_a_batch_is_a_trace_that_links_to_its_producers(

@@ -38,15 +38,22 @@ class Output(StrEnum):
 def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the work with exit code 143, and what is held is left.
 
-    Without it process 1 of a container, which Kubernetes asks to end, would not hear of it.
+    Without it process 1 of a container, which Kubernetes asks to end, would not hear of it. A
+    library in C may make another error of ours on its way: what ends the work then is no fault.
     """
+    told: list[SystemExit] = []
 
     def end(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
+        told.append(SystemExit(128 + number))
+        raise told[-1]
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Exception as error:
+        if told:
+            raise told[-1] from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -8,6 +8,7 @@ import difflib
 import getpass
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -75,16 +76,30 @@ def list_(
     topology: TopologyFile = DEFAULT_TOPOLOGY,
     output: Annotated[Output, typer.Option(help="Table or JSON.")] = Output.TABLE,
 ) -> None:
-    """Show models, their versions and what the aliases stand for."""
+    """Show models, their versions and what the aliases stand for.
+
+    One whose document cannot be read hides no other; the exit code says that there is one.
+    """
     store = _store(topology)
-    found = {name: (store.versions(name), store.aliases(name)) for name in store.names()}
+    found, faults = dict[str, tuple[Sequence[str], Aliases]](), list[str]()
+    for name in store.names():
+        try:
+            found[name] = store.versions(name), store.aliases(name)
+        except ModelError as error:
+            faults.append(f"{name}: {error}")
     if output is Output.JSON:
         listed = {
             name: {"versions": versions, **aliases.model_dump(mode="json", exclude={"history"})}
             for name, (versions, aliases) in found.items()
         }
         print(json.dumps(listed, indent=2))
-        return
+    else:
+        _print_table(found)
+    if faults:
+        raise ModelError("\n".join(faults))
+
+
+def _print_table(found: Mapping[str, tuple[Sequence[str], Aliases]]) -> None:
     table = Table("model", "versions", "champion", "challenger", "previous", "canary", "bypass")
     for name, (versions, aliases) in found.items():
         stand = [aliases.champion, aliases.challenger, aliases.previous]

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 
-from workers.enrich.batch import Batch, Opinion, Outcomes
+from workers.enrich.batch import Opinion, Outcomes
 from workers.gateway.problems import Kind
-from workers.models.model import Scored
 from workers.stream.clock import Clock
 from workers.stream.counting import count_opinion
 from workers.stream.drifting import Drifting
+from workers.stream.opinions import joined
 from workers.telemetry import gateway as n
 from workers.telemetry import names
 from workers.telemetry.attributes import HTTP_METHOD, HTTP_STATUS
@@ -31,7 +30,6 @@ AT_ONCE = 64
 _METHODS = frozenset(HTTP_METHOD.values)
 _STATUSES = {int(text): text for text in HTTP_STATUS.values if text}
 _KEYED = {Kind.KEY_REUSED: "reused", Kind.IN_FLIGHT: "in_flight", Kind.KEYS_DOWN: "unavailable"}
-_ALL = Outcomes(Batch("", 0), {}, {}, frozenset())
 
 
 class Requests:
@@ -109,62 +107,10 @@ class Counts:
         with self._pouring:
             now = self._clock.monotonic()
             found = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            for _, alike in groupby(sorted(found, key=_alike), key=_alike):
-                joined = _joined(list(alike))
-                self._drifting.feed(joined, now)
-                self._count(joined)
+            for opinion in joined(found):
+                self._drifting.feed(opinion, now)
+                count_opinion(self._registry, opinion)
             self._drifting.look(now)
-
-    def _count(self, opinion: Opinion) -> None:
-        for decision, count in Counter(opinion.decisions.tolist()).items():
-            self._registry.add(names.DECISIONS, count, opinion.block, decision)
-        count_opinion(self._registry, opinion, _ALL)
-
-
-def _alike(opinion: Opinion) -> tuple[str, int, bool]:
-    """Opinions with the same can be joined."""
-    return opinion.block, id(opinion.model), opinion.challenged is None
-
-
-def _joined(opinions: Sequence[Opinion]) -> Opinion:
-    """One of several of the same block and model, for counting."""
-    first = opinions[0]
-    without = None
-    if any(opinion.without is not None for opinion in opinions):
-        parts = [_causes(opinion) for opinion in opinions]
-        without = np.concatenate(parts)
-    return replace(
-        first,
-        rows=[row for opinion in opinions for row in opinion.rows],
-        scores=np.concatenate([opinion.scores for opinion in opinions]),
-        decisions=np.concatenate([opinion.decisions for opinion in opinions]),
-        without=without,
-        challenged=None
-        if first.challenged is None
-        else sum(opinion.challenged or 0 for opinion in opinions),
-        asked=_asked([opinion.asked for opinion in opinions if opinion.asked is not None]),
-    )
-
-
-def _asked(served: Sequence[Scored]) -> Scored | None:
-    """What the champion was asked, of all of them."""
-    if not served:
-        return None
-    return Scored(
-        scores=np.concatenate([each.scores for each in served]),
-        bands=np.concatenate([each.bands for each in served]),
-        rejections={},
-        failed={},
-        matrix=np.concatenate([each.matrix for each in served]),
-        missing=np.sum([each.missing for each in served], axis=0),
-        unseen=np.sum([each.unseen for each in served], axis=0),
-    )
-
-
-def _causes(opinion: Opinion) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
-    if opinion.without is not None:
-        return opinion.without
-    return np.full(len(opinion.rows), None, dtype=np.object_)
 
 
 def _without(opinion: Opinion, late: Collection[int]) -> Opinion:

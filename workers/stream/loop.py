@@ -240,8 +240,8 @@ class Loop:
         self._pace.settled(len(flight.polled.batch), times.stages)
         self._reporter.settled(flight.polled.batch)
         later = self._outgoing.later(flight.outcomes)
-        decided = self._journal.committed(flight.outcomes, later)
-        self._recorder.settled(flight.outcomes, later, decided, times, flight.steps)
+        self._journal.committed(flight.outcomes, later)
+        self._recorder.settled(flight.outcomes, later, times, flight.steps)
         if self._shadow is not None and flight.shadow:
             self._shadow.offer(flight.outcomes)
         self._caution.passed(

@@ -8,22 +8,28 @@ together: what that costs is hardly by record, and code that runs again at once 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec
 
-from workers.enrich.batch import Outcomes
+import numpy as np
+import numpy.typing as npt
+
+from workers.enrich.batch import Opinion, Outcomes
 from workers.errors import Retry, Verdict
 from workers.stream.clock import Clock
 from workers.stream.counting import (
-    count_decisions,
+    ALL,
+    Kept,
+    Timestamps,
     count_opinion,
     count_staleness,
     latencies,
+    published,
 )
 from workers.stream.drifting import Drifting
 from workers.stream.journal import Event, Journal
+from workers.stream.opinions import joined
 from workers.stream.outcome import cause_of
 from workers.stream.times import Times
 from workers.stream.tracing import Traces
@@ -34,10 +40,9 @@ from workers.telemetry.steps import Step
 from workers.topology import Worker
 
 Arguments = ParamSpec("Arguments")
-TOGETHER = 1_000
+TOGETHER = 4_000
 """Records that are counted together, where batches are small."""
-LARGEST = 8 << 20
-"""Bytes of values that wait to be counted, at most."""
+_MILLISECONDS = {"wait": "wait_ms", "score": "score_ms", "publish": "publish_ms"}
 LONGEST = 1.0
 """Seconds that they wait, at most, while others come."""
 
@@ -57,17 +62,22 @@ def _harmless(
     return guarded
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """A batch that is acknowledged, at `now` in milliseconds UTC, and not counted yet."""
+class _Settled(NamedTuple):
+    """What is to be counted of a batch that is acknowledged, at `now` in milliseconds UTC.
 
-    outcomes: Outcomes
-    later: Collection[int]
+    No value of a record: what waits would keep it from being used again while it is in the cache.
+    """
+
     counts: Mapping[str, int]
-    decided: Mapping[str, int]
-    times: Times
-    steps: Mapping[Step, float]
+    letters: Sequence[tuple[str, str]]
+    sent: Mapping[str, int]
+    timestamps: Timestamps
     now: int
+    opinions: Sequence[tuple[Opinion, Kept]]
+    ages: npt.NDArray[np.float64] | None
+    stages: Mapping[str, float]
+    steps: Mapping[Step, float]
+    scored: float
 
 
 class Recorder:
@@ -97,7 +107,7 @@ class Recorder:
         self._source = ("kafka", worker.input.topic, worker.group)
         self._polls: list[tuple[int, float]] = []
         self._waiting: list[_Settled] = []
-        self._records = self._bytes = 0
+        self._records = 0
         self._since = 0.0
 
     def start(self) -> None:
@@ -135,22 +145,37 @@ class Recorder:
         self,
         outcomes: Outcomes,
         later: Collection[int],
-        decided: Mapping[str, int],
         times: Times,
         steps: Mapping[Step, float],
     ) -> None:
-        """The broker holds every outcome of a batch; `decided` are its first block's decisions."""
-        counts = _by_outcome(outcomes, later)
-        now = self._clock.now()
-        self._waiting.append(_Settled(outcomes, later, counts, decided, times, steps, now))
-        self._records += len(outcomes.batch)
-        self._bytes += sum(map(len, filter(None, outcomes.batch.values)))
-        if self._records >= TOGETHER or self._bytes >= LARGEST:
-            self._count()
-        seconds = {f"{stage}_ms": round(took * 1000, 1) for stage, took in times.stages.items()}
+        """The broker holds every outcome of a batch; rows of `later` come again."""
+        counts, stages, records = _by_outcome(outcomes, later), times.stages, len(outcomes.batch)
+        letters = [
+            (why.reject.verdict.value, why.reject.code.value)
+            for row, why in outcomes.rejected.items()
+            if row not in later
+        ]
+        self._waiting.append(
+            _Settled(
+                counts=counts,
+                letters=letters,
+                sent=self._sent(outcomes, len(letters), len(later)),
+                timestamps=outcomes.batch.timestamps,
+                now=self._clock.now(),
+                opinions=[(opinion, published(opinion, outcomes)) for opinion in outcomes.opinions],
+                ages=outcomes.ages,
+                stages=stages,
+                steps=steps,
+                scored=times.scored,
+            )
+        )
+        seconds = {_MILLISECONDS[stage]: round(took * 1000, 1) for stage, took in stages.items()}
         told = {name: count for name, count in counts.items() if count}
-        self._journal.info(Event.COMMITTED, records=len(outcomes.batch), **told, **seconds)
+        self._journal.soon(Event.COMMITTED, records=records, **told, **seconds)
         self._traces.settled(outcomes, times)
+        self._records += records
+        if self._records >= TOGETHER:
+            self._count()
 
     @_harmless
     def recovering(self, unwell: Retry) -> None:
@@ -163,73 +188,82 @@ class Recorder:
         """A batch was on its way then, and is not acknowledged."""
         self._traces.failed(outcomes, times, cause_of(unwell))
 
-    @_harmless
-    def _count(self) -> None:
-        """Count all that waits for it."""
-        polls, waiting = self._polls, self._waiting
-        self._polls, self._waiting = [], []
-        self._records = self._bytes = 0
-        self._count_polls(polls)
-        for settled in waiting:
-            self._count_batch(settled)
-
-    def _count_polls(self, polls: list[tuple[int, float]]) -> None:
-        system, topic, group = self._source
-        operation = (system, "poll", "receive", topic, group, "")
-        for records, seconds in polls:
-            self.registry.add(names.CONSUMED, records, system, "poll", topic, group, "")
-            self.registry.record(names.OPERATION_DURATION, seconds, *operation)
-
-    def _count_batch(self, settled: _Settled) -> None:
-        outcomes, times = settled.outcomes, settled.times
-        self._count_outcomes(outcomes, settled.later, settled.counts)
-        self._count_times(len(outcomes.batch), times, settled.steps)
-        self.registry.spread(names.RECORD_LATENCY, latencies(outcomes.batch, settled.now))
-        count_decisions(self.registry, outcomes, settled.decided)
-        for opinion in outcomes.opinions:
-            count_opinion(self.registry, opinion, outcomes)
-            self._drifting.feed(opinion, times.scored)
-        if self._worker.staleness is not None:
-            count_staleness(self.registry, outcomes, self._worker.staleness)
-
-    def _count_outcomes(
-        self, outcomes: Outcomes, later: Collection[int], counts: Mapping[str, int]
-    ) -> None:
-        add, worker = self.registry.add, self._worker
-        for name, count in counts.items():
-            add(names.RECORDS, count, name)
-        rejects = [why.reject for row, why in outcomes.rejected.items() if row not in later]
-        for (verdict, code), count in Counter((r.verdict, r.code) for r in rejects).items():
-            add(names.DEAD_LETTERS, count, verdict.value, code.value)
-        sent = {worker.output.topic: len(outcomes.enriched), worker.dead_letter.topic: len(rejects)}
+    def _sent(self, outcomes: Outcomes, letters: int, later: int) -> dict[str, int]:
+        """Records by the topic that they went to."""
+        worker = self._worker
+        sent = {worker.output.topic: len(outcomes.enriched), worker.dead_letter.topic: letters}
         if worker.decisions is not None:
             # One a block, for every row.
             blocks = len(next(iter(outcomes.decisions.values()), ()))
             sent[worker.decisions.topic] = len(outcomes.decisions) * blocks
         if worker.retry_topic is not None:
-            sent[worker.retry_topic.topic] = len(later)
-        for topic, count in sent.items():
-            if count:
+            sent[worker.retry_topic.topic] = later
+        return sent
+
+    @_harmless
+    def _count(self) -> None:
+        """Count all that waits for it."""
+        polls, waiting = self._polls, self._waiting
+        self._polls, self._waiting, self._records = [], [], 0
+        if polls:
+            self._count_polls(polls)
+        self._journal.tell()
+        if waiting:
+            self._count_records(waiting)
+            self._count_times(waiting)
+            self._count_opinions(waiting)
+
+    def _count_polls(self, polls: Sequence[tuple[int, float]]) -> None:
+        system, topic, group = self._source
+        records, operation = sum(count for count, _ in polls), ("poll", "receive", topic, group, "")
+        self.registry.add(names.CONSUMED, records, system, "poll", topic, group, "")
+        seconds = [took for _, took in polls]
+        self.registry.record_all(names.OPERATION_DURATION, seconds, system, *operation)
+
+    def _count_records(self, waiting: Sequence[_Settled]) -> None:
+        add = self.registry.add
+        for name in waiting[0].counts:
+            add(names.RECORDS, sum(settled.counts[name] for settled in waiting), name)
+        letters = Counter(letter for settled in waiting for letter in settled.letters)
+        for (verdict, code), count in letters.items():
+            add(names.DEAD_LETTERS, count, verdict, code)
+        for topic in waiting[0].sent:
+            if count := sum(settled.sent[topic] for settled in waiting):
                 add(names.SENT, count, "kafka", "publish", topic, "")
 
-    def _count_times(self, records: int, times: Times, steps: Mapping[Step, float]) -> None:
-        record, (system, topic, group) = self.registry.record, self._source
-        self.registry.add(names.BATCHES, 1)
-        record(names.BATCH_SIZE, records)
-        stages = times.stages
-        for stage, seconds in stages.items():
-            record(names.STAGE_DURATION, seconds, stage)
-        for step, seconds in steps.items():
-            record(names.STEP_DURATION, seconds, step)
-        record(names.PROCESS_DURATION, stages["score"], system, "process", topic, group, "")
+    def _count_times(self, waiting: Sequence[_Settled]) -> None:
+        record, (system, topic, group) = self.registry.record_all, self._source
+        self.registry.add(names.BATCHES, len(waiting))
+        record(names.BATCH_SIZE, [len(settled.timestamps) for settled in waiting])
+        for stage in waiting[0].stages:
+            record(names.STAGE_DURATION, [settled.stages[stage] for settled in waiting], stage)
+        for step in Step:
+            took = [settled.steps[step] for settled in waiting if step in settled.steps]
+            if took:
+                record(names.STEP_DURATION, took, step)
+        scored = [settled.stages["score"] for settled in waiting]
+        record(names.PROCESS_DURATION, scored, system, "process", topic, group, "")
+        since = latencies([(settled.timestamps, settled.now) for settled in waiting])
+        self.registry.spread(names.RECORD_LATENCY, since)
+        ages = [settled.ages for settled in waiting if settled.ages is not None]
+        if self._worker.staleness is not None and ages:
+            count_staleness(self.registry, np.concatenate(ages), self._worker.staleness)
+
+    def _count_opinions(self, waiting: Sequence[_Settled]) -> None:
+        found = [pair for settled in waiting for pair in settled.opinions]
+        whole = joined(opinion for opinion, kept in found if kept is ALL)
+        parts = [(opinion, kept) for opinion, kept in found if kept is not ALL]
+        for opinion, kept in (*((opinion, ALL) for opinion in whole), *parts):
+            count_opinion(self.registry, opinion, kept)
+            self._drifting.feed(opinion, waiting[-1].scored)
 
 
 def _by_outcome(outcomes: Outcomes, later: Collection[int]) -> dict[str, int]:
-    parked = [why.reject.verdict is Verdict.PARKED for why in outcomes.rejected.values()]
+    parked = sum(why.reject.verdict is Verdict.PARKED for why in outcomes.rejected.values())
     return {
         "enriched": len(outcomes.enriched),
-        "dead_lettered": len(outcomes.rejected) - len(later) - sum(parked),
+        "dead_lettered": len(outcomes.rejected) - len(later) - parked,
         "dropped": len(outcomes.dropped),
         "delayed": len(later),
-        "parked": sum(parked),
+        "parked": parked,
     }

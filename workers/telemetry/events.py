@@ -22,7 +22,8 @@ LOG_EVENTS: Mapping[str, str] = {
     "worker.stopping": "it was told to end",
     "worker.drained": "what was under way is committed",
     "worker.drain_abandoned": "the drain budget ran out; what was not committed is read again",
-    "batch.committed": "the broker has acknowledged a batch: its counts and seconds, one line each",
+    "batch.committed": "the broker has acknowledged a batch: its counts and seconds, one line "
+    "each, written within a second",
     "batch.narrowed": "a record of a batch is refused; smaller batches find it",
     "partitions.assigned": "the group gave partitions",
     "partitions.revoked": "the group took partitions",

@@ -85,10 +85,19 @@ class Registry:
         Raises:
             ValueError: an attribute may not have this value.
         """
+        self.record_all(metric, (number,), *values)
+
+    def record_all(self, metric: Metric, numbers: Iterable[float], *values: str) -> None:
+        """A few values of a histogram; of many, `spread` makes less work.
+
+        Raises:
+            ValueError: an attribute may not have this value.
+        """
         with self._lock:
             state = self._spread(metric, values)
-            state.counts[bisect_left(metric.bounds, number)] += 1
-            state.total += number
+            for number in numbers:
+                state.counts[bisect_left(metric.bounds, number)] += 1
+                state.total += number
 
     def spread(self, metric: Metric, numbers: npt.NDArray[np.float64], *values: str) -> None:
         """Many values of a histogram; none of them NaN or infinite.

@@ -58,7 +58,8 @@ def scan(place: Place, files: Sequence[DataFile]) -> pl.LazyFrame | None:
     """
     if not files:
         return None
-    parts = [pl.scan_parquet(place.local(file.path, file.bytes)) for file in files]
+    # A path, not a pattern: a directory's name may have brackets in it.
+    parts = [pl.scan_parquet(place.local(file.path, file.bytes), glob=False) for file in files]
     return parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal_relaxed")
 
 

@@ -58,14 +58,16 @@ class Lease:
     renew = take
 
     def leave(self) -> None:
-        """Let the next one have it."""
-        self._write(0)
+        """Let the next one have it; nothing where another has."""
+        numbers = self._numbers()
+        if numbers and self._held(numbers[-1]).holder == self._holder:
+            self._write(0)
 
     def _write(self, until: int) -> None:
-        numbers = sorted(int(name.partition(".")[0]) for name in self._place.names(self._folder))
+        numbers = self._numbers()
         newest = numbers[-1] if numbers else 0
         if newest:
-            held = _Held.model_validate_json(self._place.read(self._path(newest)))
+            held = self._held(newest)
             left = held.until - self._clock.now()
             if held.holder != self._holder and left > 0:
                 raise LeaseTaken(
@@ -77,6 +79,12 @@ class Lease:
             raise LeaseTaken(f"{self._place.name}/{self._folder}: another run was first")
         for number in numbers[:-_KEPT]:
             self._place.remove(self._path(number))
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(name.partition(".")[0]) for name in self._place.names(self._folder))
+
+    def _held(self, number: int) -> _Held:
+        return _Held.model_validate_json(self._place.read(self._path(number)))
 
     def _path(self, number: int) -> str:
         return f"{self._folder}/{number:09d}.json"
@@ -91,8 +99,9 @@ def held(
     Raises:
         LeaseTaken: somebody else still has it.
     """
-    _take(lease, clock, wait, pause)
     try:
+        # Within: a process that is told to end may be so just when the lease has become its own.
+        _take(lease, clock, wait, pause)
         yield
     finally:
         lease.leave()
