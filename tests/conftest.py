@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from examples.flights.encode import encode
 from examples.flights.events import shipped_month
+from tests.s3server import S3Server, s3_server
 from workers.contracts.catalogue import Catalogue
 from workers.contracts.directory import read_directory
 from workers.enrich.path import Enricher
@@ -176,6 +177,13 @@ def kafka() -> Iterator[RealKafka]:
 def registry() -> Iterator[RealRegistry]:
     """A schema registry that is not ours. Where none can be had the tests fail."""
     with real_registry() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server that is not ours. Where none can be had the tests fail."""
+    with s3_server() as found:
         yield found
 
 

@@ -112,6 +112,23 @@ def test_what_is_damaged_is_said_and_not_read(place: Place) -> None:
         log.newest()
 
 
+def test_the_end_of_a_file_is_read_without_the_rest(place: Place) -> None:
+    """What is gone, or of another size than its commit says, is said."""
+    assert place.create("a/b.parquet", b"0123456789")
+
+    assert place.end("a/b.parquet", 10, 4) == b"6789"
+    assert place.end("a/b.parquet", 10, 64) == b"0123456789"
+    with pytest.raises(LakeFault, match="10 bytes; the commit that made it says 11"):
+        place.end("a/b.parquet", 11, 4)
+    with pytest.raises(LakeFault, match=r"a/b\.gone: (No such file|there is no such object)"):
+        place.end("a/b.gone", 10, 4)
+    assert place.url("flights/decisions") == f"{_url(place)}/flights/decisions"
+
+
+def _url(place: Place) -> str:
+    return place.name if "://" in place.name else f"file://{place.name}"
+
+
 def test_a_store_that_writes_over_objects_is_refused() -> None:
     """Before anything is collected."""
     with pytest.raises(LakeFault, match="cannot refuse to write over an object"):

@@ -221,8 +221,8 @@ def test_a_run_that_is_asked_to_end_leaves_the_loop_to_the_next(loop: Loop) -> N
     )
     command = [sys.executable, "-m", "workers", "feedback", "run", "--topology", str(file)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        # It has the lease, and asks for a broker that is not there.
-        while not loop.log.place.names("flights/lease"):
+        # It has the lease and has noted that it began, and asks for a broker that is not there.
+        while not loop.log.place.names("flights/runs"):
             assert process.poll() is None
             time.sleep(0.05)
         process.terminate()

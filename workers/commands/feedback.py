@@ -74,16 +74,54 @@ def compact(
         ),
     ] = None,
 ) -> None:
-    """Write the files of each day as one. What is read of them stays the same."""
+    """Write the files of each day as one. What is read of them stays the same.
+
+    Delta tables, where they are declared, follow before a file is removed.
+    """
     from workers.feedback.collect import nowhere
     from workers.feedback.lake.compact import clean
     from workers.feedback.lake.compact import compact as compacted
+    from workers.feedback.lake.delta.mirror import mirror
     from workers.feedback.opening import open_loop
 
-    log = open_loop(load(topology), loop).log
-    made = compacted(log, datetime.datetime.now(datetime.UTC), nowhere)
-    removed = clean(log, keep) if keep is not None else 0
+    found = open_loop(load(topology), loop)
+    made = compacted(found.log, datetime.datetime.now(datetime.UTC), nowhere)
+    lake = found.feedback.lake
+    mirrored = mirror(found.log, lake, nowhere) if lake.delta else []
+    removed = clean(found.log, keep) if keep is not None else 0
     print(f"{made.before} files before, {made.after} after; {removed} removed")
+    for table in mirrored:
+        print(table)
+
+
+@app.command(epilog="Example: workers feedback delta flights")
+def delta(
+    loop: LoopArgument = None,
+    *,
+    topology: TopologyFile = DEFAULT_TOPOLOGY,
+    output: Annotated[Output, typer.Option(help="Text or JSON.")] = Output.TEXT,
+) -> None:
+    """Bring the Delta tables of a lake with `delta: true` up to its newest commit.
+
+    `compact` and `run` do it too. Killed at any instant, run again: it does what is missing.
+    """
+    from workers.errors import TopologyError
+    from workers.feedback.collect import nowhere
+    from workers.feedback.lake.delta.mirror import mirror
+    from workers.feedback.opening import open_loop
+
+    found = open_loop(load(topology), loop)
+    if not found.feedback.lake.delta:
+        # A log that nobody keeps would name files that cleaning has removed.
+        raise TopologyError(f"feedback.{found.feedback.name}.lake: write `delta: true` first")
+    made = mirror(found.log, found.feedback.lake, nowhere)
+    if output is Output.JSON:
+        print(as_json({"tables": [asdict(table) for table in made]}))
+        return
+    for table in made:
+        print(table)
+    if not made:
+        print("nothing is collected yet")
 
 
 @app.command(
@@ -224,9 +262,10 @@ def run(  # noqa: PLR0913  what a timer says
 ) -> None:
     """The whole loop, once: for a timer, such as a CronJob. A run that was killed is taken up.
 
-    Collect and compact; move a canary on or take it back, take back a champion that decays; train
-    when it is due, hold the result to the gate and, where that is declared, begin its canary. Then
-    the report's figures go to the topology's collector, where there is one.
+    Collect, compact and, where that is declared, mirror; move a canary on or take it back, take
+    back a champion that decays; train when it is due, hold the result to the gate and, where that
+    is declared, begin its canary. Then the report's figures go to the topology's collector, where
+    there is one.
     """
     from workers.feedback.collect import CollectedState, Collector
     from workers.feedback.opening import open_loop, sources

@@ -1,4 +1,4 @@
-"""The whole loop, once: collect, compact, watch what serves, train, hold to the gate, promote.
+"""The whole loop, once: collect, compact, mirror, watch what serves, train, gate, promote.
 
 Every step looks at what is there and does what is missing, so a run that was killed is taken up by
 the next: with the instant that it began with, or it would train another model. What is promoted,
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +22,7 @@ from workers.feedback.collect import CollectedState, nowhere
 from workers.feedback.gate import gate
 from workers.feedback.lake.commits import Log
 from workers.feedback.lake.compact import clean, compact
+from workers.feedback.lake.delta.mirror import mirror
 from workers.feedback.lake.lease import Lease, held
 from workers.feedback.lake.place import LakeFault
 from workers.feedback.learning.retrain import made_at, retrain
@@ -103,12 +105,9 @@ class Runner:
             self._write(number, "begun", Record(as_of=as_of))
         before = self._record(number - 1, "ended") if number > 1 else None
         steps: dict[str, str] = {}
-        for name, step in (("collect", self._collected), ("compact", self._compacted)):
+        for name, step in self._upkeep():
             steps[name] = step()
             self._next(name)
-        if self._keep is not None:
-            steps["clean"] = self._cleaned(self._keep)
-            self._next("clean")
         steps["serving"] = self._serving(as_of)
         self._next("serving")
         retrained = before.retrained if before is not None else None
@@ -118,6 +117,15 @@ class Runner:
         self._next("retrain")
         self._write(number, "ended", Record(as_of=as_of, retrained=retrained, steps=steps))
         return Ran(as_of, resumed, steps)
+
+    def _upkeep(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """What is done to the lake. Mirrored before files go that the mirror may still name."""
+        yield "collect", self._collected
+        yield "compact", self._compacted
+        if self._loop.feedback.lake.delta:
+            yield "delta", self._mirrored
+        if self._keep is not None:
+            yield "clean", partial(self._cleaned, self._keep)
 
     def _next(self, name: str) -> None:
         self._at(name)
@@ -136,6 +144,10 @@ class Runner:
         now = datetime.datetime.fromtimestamp(self._clock.now() / 1000, datetime.UTC)
         made = compact(self._loop.log, now, nowhere)
         return f"{made.before} files became {made.after}"
+
+    def _mirrored(self) -> str:
+        made = mirror(self._loop.log, self._loop.feedback.lake, self._at)
+        return "; ".join(map(str, made)) or "nothing is collected yet"
 
     def _cleaned(self, keep: int) -> str:
         return f"{clean(self._loop.log, keep)} files that no document names removed"

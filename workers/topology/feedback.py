@@ -6,6 +6,7 @@ import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -20,6 +21,8 @@ Margin = Annotated[float, Field(ge=0, le=1)]
 _SCHEDULER = re.compile(
     r"(tcp|tls)://[^\s/@:]+(:\d{1,5})?|(tcp|tls)://\[[0-9a-fA-F:]+\](:\d{1,5})?"
 )
+_DELTA = frozenset({"file", "local", "s3", "s3a"})
+"""Where a Delta log is kept: tried to refuse one of two writers of its next entry."""
 
 
 class Absent(StrEnum):
@@ -65,11 +68,21 @@ class Lake(Part):
     )
     timeout: Duration = Field(default=10.0, description="One question to an object store.")
     transfer_timeout: Duration = Field(default=120.0, description="One file on its way.")
+    delta: bool = Field(
+        default=False,
+        description="Keep a Delta log beside the files of each table, so that others can read them "
+        "as Delta tables; in a directory or on S3. Needs the extra `delta`.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.directory is None) == (self.url is None):
             raise ValueError("write one of `directory` and `url`")
+        if self.delta and self.url is not None and urlsplit(self.url).scheme not in _DELTA:
+            raise ValueError(
+                "`delta` is for a `directory`, and for a `url` that begins with one of "
+                f"{', '.join(f'{each}://' for each in sorted(_DELTA))}: no other store was tried"
+            )
         return self
 
 

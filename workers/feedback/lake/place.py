@@ -62,6 +62,18 @@ class Place(Protocol):
         """A file of this machine with those bytes, `size` of them."""
         ...
 
+    def end(self, path: str, size: int, count: int) -> bytes:
+        """The last `count` bytes, or all, of a file of `size` bytes.
+
+        Raises:
+            LakeFault: it is gone, or has another size.
+        """
+        ...
+
+    def url(self, path: str) -> str:
+        """Where programs beside this one find it; no credentials."""
+        ...
+
 
 class Folder:
     """A directory of this machine."""
@@ -131,6 +143,16 @@ class Folder:
             raise LakeFault(f"{found}: {seen} bytes; the commit that made it says {size}")
         return found
 
+    def end(self, path: str, size: int, count: int) -> bytes:
+        """Read from behind."""
+        with self.local(path, size).open("rb") as opened:
+            opened.seek(max(size - count, 0))
+            return opened.read()
+
+    def url(self, path: str) -> str:
+        """As file://."""
+        return (self._root / path).absolute().as_uri()
+
 
 class Bucket:
     """A path of an object store; files that are scanned are copied to this machine once."""
@@ -192,6 +214,23 @@ class Bucket:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
         return copy
+
+    def end(self, path: str, size: int, count: int) -> bytes:
+        """A range of the object, and no copy."""
+        system, where, start = self._objects.system, f"{self._root}/{path}", max(size - count, 0)
+        try:
+            seen = self._objects.ask(lambda: system.info(where)).get("size")
+            if seen == size:
+                return bytes(
+                    self._objects.ask(lambda: system.cat_file(where, start=start, end=size))
+                )
+        except FileNotFoundError as error:
+            raise LakeFault(f"{path}: there is no such object") from error
+        raise LakeFault(f"{path}: {seen} bytes; the commit that made it says {size}")
+
+    def url(self, path: str) -> str:
+        """Below the lake's own url."""
+        return f"{self._objects.place.rstrip('/')}/{path}"
 
 
 def open_place(lake: Lake) -> Place:
