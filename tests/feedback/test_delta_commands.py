@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from tests.feedback.deltas import TABLES, by_deltalake, folder, more, same
@@ -105,3 +106,22 @@ def test_a_run_mirrors_between_compacting_and_cleaning(tmp_path: Path) -> None:
     assert ran.steps["compact"] == "24 files became 5"
     assert ran.steps["delta"].startswith("decisions: Delta version 1 has the 3 files of commit 7")
     same(log)
+
+
+def test_a_run_goes_on_without_a_mirror_and_says_so(tmp_path: Path) -> None:
+    """Training waits for no reader of Delta; files that the mirror still names stay."""
+    file = topology_of(tmp_path, delta=True)
+    found = open_loop(load(file), None)
+    more(found.log, 0, x=1)
+    Runner(found, SystemClock(), CollectedState).run(START + 20 * DAY)
+    for first in range(6, 36, 6):
+        more(found.log, first, x="one")
+    before = by_deltalake(found.log)
+
+    ran = Runner(found, SystemClock(), CollectedState, keep=1).run(START + 40 * DAY)
+
+    assert "column `x`" in ran.fault
+    assert ran.steps["delta"] == f"not mirrored: {ran.fault}"
+    assert ran.steps["clean"] == "nothing removed: the mirror may still name it"
+    assert list(ran.steps)[4:] == ["serving", "retrain"]
+    assert_frame_equal(by_deltalake(found.log), before)

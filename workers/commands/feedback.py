@@ -268,6 +268,7 @@ def run(  # noqa: PLR0913  what a timer says
     there is one.
     """
     from workers.feedback.collect import CollectedState, Collector
+    from workers.feedback.lake.place import LakeFault
     from workers.feedback.opening import open_loop, sources
     from workers.feedback.run import Runner
     from workers.stream.clock import SystemClock
@@ -283,3 +284,5 @@ def run(  # noqa: PLR0913  what a timer says
         ran = Runner(found, clock, collected, keep=keep, wait=wait).run(now)
         told = reported_run(found, ran.as_of, clock, html, metrics)
     print(as_json({**asdict(ran), "steps": {**ran.steps, **told}}))
+    if ran.fault:
+        raise LakeFault(ran.fault)

@@ -48,11 +48,15 @@ class Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What became of each step, in their order, in words."""
+    """What became of each step, in their order, in words.
+
+    `fault` is what kept others from seeing the lake; the loop itself needs no mirror and went on.
+    """
 
     as_of: datetime.datetime
     resumed: bool
     steps: dict[str, str]
+    fault: str = ""
 
 
 Collect = Callable[[], CollectedState]
@@ -84,6 +88,7 @@ class Runner:
         self._at = at
         self._place = loop.log.place
         self._lease = Lease(self._place, loop.feedback.name, clock)
+        self._fault = ""
 
     def run(self, as_of: datetime.datetime) -> Ran:
         """Once; a run that did not end is taken up with its own instant.
@@ -116,7 +121,7 @@ class Runner:
             retrained = as_of
         self._next("retrain")
         self._write(number, "ended", Record(as_of=as_of, retrained=retrained, steps=steps))
-        return Ran(as_of, resumed, steps)
+        return Ran(as_of, resumed, steps, self._fault)
 
     def _upkeep(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """What is done to the lake. Mirrored before files go that the mirror may still name."""
@@ -146,10 +151,16 @@ class Runner:
         return f"{made.before} files became {made.after}"
 
     def _mirrored(self) -> str:
-        made = mirror(self._loop.log, self._loop.feedback.lake, self._at)
+        try:
+            made = mirror(self._loop.log, self._loop.feedback.lake, self._at)
+        except LakeFault as error:
+            self._fault = str(error)
+            return f"not mirrored: {error}"
         return "; ".join(map(str, made)) or "nothing is collected yet"
 
     def _cleaned(self, keep: int) -> str:
+        if self._fault:
+            return "nothing removed: the mirror may still name it"
         return f"{clean(self._loop.log, keep)} files that no document names removed"
 
     def _serving(self, as_of: datetime.datetime) -> str:
