@@ -118,7 +118,7 @@ def test_a_run_goes_on_without_a_mirror_and_says_so(tmp_path: Path) -> None:
         more(found.log, first, x="one")
     before = by_deltalake(found.log)
 
-    ran = Runner(found, SystemClock(), CollectedState, keep=1).run(START + 40 * DAY)
+    ran = Runner(found, SystemClock(), CollectedState, keep=1).run(START + 90 * DAY)
 
     assert "column `x`" in ran.fault
     assert ran.steps["delta"] == f"not mirrored: {ran.fault}"
