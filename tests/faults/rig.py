@@ -325,7 +325,8 @@ class Scene:
             for driver in self.drivers.values():
                 driver.check()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not in {seconds:g} s; {self.verifier.seen} records came out")
+                came = f"{self.verifier.seen} records came out"
+                raise TimeoutError(f"not in {seconds:g} s; {came}; {self.verifier.stands()}")
             PAUSE.wait(0.05)
 
     def all_out(self, seconds: float = 90.0) -> None:
@@ -335,9 +336,8 @@ class Scene:
             TimeoutError: for so long none came; says where the group stands.
         """
         if not self.verifier.until(self.flow.sent, seconds):
-            stands = "; ".join(self.verifier.uncommitted()) or "all is committed"
             came = f"{self.verifier.seen} of {self.flow.sent} came out"
-            raise TimeoutError(f"{came}, then none in {seconds:g} s: {stands}")
+            raise TimeoutError(f"{came}, then none in {seconds:g} s: {self.verifier.stands()}")
 
     def more(self, count: int, partitions: int = PARTITIONS) -> None:
         """Write records when the flow has stopped, to every partition."""

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.faults.rig import PAUSE, Scene, topology_file
+from workers.operate.doctor.combinations import MAX_POLL
 from workers.testing.cluster import Cluster
 from workers.topology import Delivery
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 
 
+@pytest.mark.timeout(900)
 def test_sigterm_while_all_brokers_are_down_ends_in_time(
     cluster: Cluster, scene: Callable[..., Scene], tmp_path: Path
 ) -> None:
@@ -53,5 +55,7 @@ def test_sigterm_while_all_brokers_are_down_ends_in_time(
         cluster.heal()
         for live in lives:
             live.start()
-            live.progress()
+            # Who ended could not say so: a coordinator that has just begun may wait for it until
+            # max.poll.interval is over.
+            live.progress(seconds=MAX_POLL + 30)
             live.conclude(doubled=8000)

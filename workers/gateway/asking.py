@@ -13,12 +13,10 @@ from urllib.parse import quote
 import httpx2
 
 from workers.enrich.headers import rfc3339
+from workers.gateway.room import Room
 
 RawHeader = tuple[bytes, bytes]
 LARGEST = 1024**2
-FAILURES = 5
-"""After so many in a row the gateway is left alone for `PAUSE` seconds."""
-PAUSE = 1.0
 _SHARE = 0.8
 """Of the time that is left, what the gateway may take to decide; the rest is the way there."""
 _SAFE = string.punctuation.replace("%", "") + " "
@@ -30,6 +28,7 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"
     UNAVAILABLE = "unavailable"
     PAUSED = "paused"
+    BUSY = "busy"
     REJECTED = "rejected"
     REFUSED = "refused"
     TOO_LARGE = "too_large"
@@ -59,11 +58,10 @@ class Asker:
         """`clock` gives seconds that only grow."""
         self._transport = transport
         self._url = url
-        self._clock = clock
+        self._room = Room(clock)
         self._headers = [(b"host", url.netloc)]
         if key is not None:
             self._headers.append((b"x-api-key", key.encode()))
-        self._failures, self._again = 0, 0.0
 
     async def ask(self, body: bytes, media: bytes, seconds: float) -> dict[str, Any]:
         """The outcome of one event, a decision.
@@ -73,29 +71,30 @@ class Asker:
         """
         if body.lstrip()[:1] == b"[":
             raise NoDecision(Cause.SEVERAL)
-        if self._failures >= FAILURES and self._clock() < self._again:
+        if self._room.shut:
             raise NoDecision(Cause.PAUSED)
-        # One asks while the others still do not.
-        self._again = self._clock() + PAUSE
+        if self._room.full:
+            raise NoDecision(Cause.BUSY)
+        entered, in_time = self._room.enter(), None
         try:
             async with asyncio.timeout(seconds):
                 status, content = await self._answer(body, media, seconds)
+            in_time = status < 500
         except TimeoutError:
-            raise self._failed(Cause.TIMEOUT) from None
+            in_time = False
+            raise NoDecision(Cause.TIMEOUT) from None
         except (httpx2.HTTPError, OSError):
-            raise self._failed(Cause.UNAVAILABLE) from None
-        if status >= 500:
-            raise self._failed(Cause.UNAVAILABLE)
-        self._failures = 0
+            in_time = False
+            raise NoDecision(Cause.UNAVAILABLE) from None
+        finally:
+            self._room.leave(entered, in_time=in_time)
+        if not in_time:
+            raise NoDecision(Cause.UNAVAILABLE)
         return _outcome(status, content)
 
     async def close(self) -> None:
         """Let go of its connections."""
         await self._transport.aclose()
-
-    def _failed(self, cause: Cause) -> NoDecision:
-        self._failures += 1
-        return NoDecision(cause)
 
     async def _answer(self, body: bytes, media: bytes, seconds: float) -> tuple[int, bytes]:
         milliseconds = max(1, int(seconds * 1000 * _SHARE))

@@ -177,6 +177,7 @@ PROXIED = Attribute(
         "timeout",
         "unavailable",
         "paused",
+        "busy",
         "rejected",
         "refused",
         "too_large",

@@ -125,6 +125,23 @@ class Verifier:
             if committed[number] != high and not (low == high and committed[number] < 0)
         ]
 
+    def stands(self) -> str:
+        """Where the group stands, in words: its coordinator, its members, what is not committed."""
+        admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
+        group = self._worker.group
+        try:
+            found = admin.describe_consumer_groups([group], request_timeout=ASK)[group].result()
+        except KafkaException as error:
+            return f"the group cannot be described: {error.args[0].str()}"
+        members = ", ".join(
+            f"{member.client_id} ({member.group_instance_id}): "
+            f"{[p.partition for p in member.assignment.topic_partitions]}"
+            for member in found.members
+        )
+        left = "; ".join(self.uncommitted()) or "all is committed"
+        coordinator = None if found.coordinator is None else found.coordinator.id
+        return f"group {found.state.name} on {coordinator}, members: {members or 'none'}; {left}"
+
     def _open_transactions(self) -> list[str]:
         """Partitions that committed readers cannot read to the end."""
         admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
