@@ -69,7 +69,7 @@ def model(root: Path, bundle: Bundle, contracts: Catalogue, rows: Sequence[bytes
 
 @pytest.mark.kafka
 @pytest.mark.faults
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_record_that_ends_its_process_is_sent_aside(
     kafka: RealKafka,
     topology: Topology,

@@ -126,7 +126,7 @@ def test_the_end_of_a_file_is_read_without_the_rest(place: Place) -> None:
 
 
 def _url(place: Place) -> str:
-    return place.name if "://" in place.name else f"file://{place.name}"
+    return place.name if "://" in place.name else Path(place.name).as_uri()
 
 
 def test_a_store_that_writes_over_objects_is_refused() -> None:
