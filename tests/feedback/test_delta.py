@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import threading
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,7 +14,6 @@ from polars.testing import assert_frame_equal
 from tests.feedback.deltas import (
     TABLES,
     by_deltalake,
-    delta_loop,
     entries,
     folder,
     in_lake,
@@ -24,7 +22,7 @@ from tests.feedback.deltas import (
     more,
     same,
 )
-from tests.feedback.lakes import HOUR, START, decision, fill, log_of
+from tests.feedback.lakes import HOUR, START, decision, fill
 from workers.feedback.collect import nowhere
 from workers.feedback.lake.commits import Log
 from workers.feedback.lake.compact import clean, compact
@@ -39,18 +37,6 @@ POINTS = (
 
 class KilledError(Exception):
     """What ends a mirror on the way."""
-
-
-@pytest.fixture
-def loop(tmp_path: Path) -> Feedback:
-    """A loop whose lake is mirrored."""
-    return delta_loop(tmp_path)
-
-
-@pytest.fixture
-def log(loop: Feedback) -> Log:
-    """Its commits."""
-    return log_of(loop)
 
 
 def test_rows_are_those_of_the_lake_and_nothing_is_copied(log: Log, loop: Feedback) -> None:

@@ -25,18 +25,6 @@ from workers.feedback.lake.place import LakeFault
 from workers.topology import Feedback, Lake
 
 
-@pytest.fixture
-def loop(tmp_path: Path) -> Feedback:
-    """A loop whose lake is mirrored."""
-    return delta_loop(tmp_path)
-
-
-@pytest.fixture
-def log(loop: Feedback) -> Log:
-    """Its commits."""
-    return log_of(loop)
-
-
 @pytest.mark.parametrize(
     ("first", "then", "said"),
     [

@@ -6,7 +6,6 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -119,37 +118,41 @@ class Journal:
     def soon(self, event: AnyEvent, **fields: Any) -> None:
         """As `info`, with the time of now, but written when `tell` is called.
 
-        Or before the next line of another event, so that lines stand in the order of their times:
-        several that are written at once cost a third of as many that are written one by one.
+        Or before the next line of another event, so that lines stand in the order of their times.
+        Several that are written at once cost less than as many that are written one by one.
         """
         self._held.append((event, {**fields, "timestamp": time.time_ns()}))
 
     def tell(self) -> None:
         """Write the lines that are held."""
-        # Of two threads that do so each takes what the other has not.
-        with suppress(IndexError):
-            while True:
+        while self._held:
+            try:
                 event, fields = self._held.popleft()
-                self._count(event)
-                self._log.info(event.value, **fields)
+            except IndexError:
+                # Another thread was faster.
+                return
+            self._count(event)
+            self._log.info(event.value, **fields)
 
     def info(self, event: AnyEvent, **fields: Any) -> None:
         """Something an operator may want to know."""
-        self.tell()
-        self._count(event)
+        self._next(event)
         self._log.info(event.value, **fields)
 
     def warn(self, event: AnyEvent, **fields: Any) -> None:
         """Something that is not well and that the worker deals with."""
-        self.tell()
-        self._count(event)
+        self._next(event)
         self._log.warning(event.value, **fields)
 
     def error(self, event: AnyEvent, **fields: Any) -> None:
         """Something that needs a person."""
+        self._next(event)
+        self._log.error(event.value, **fields)
+
+    def _next(self, event: AnyEvent) -> None:
+        """Before the line of an event."""
         self.tell()
         self._count(event)
-        self._log.error(event.value, **fields)
 
     def _count(self, event: AnyEvent) -> None:
         self._registry.add(names.LOG_EVENTS, 1, event.value)

@@ -37,7 +37,7 @@ def configure_logging(*, debug: bool = False) -> None:
 
 def _stamped(_: Any, level: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Level and time, for less than structlog's own: there is a line a batch."""
-    at = fields.get("timestamp", None)
+    at = fields.get("timestamp")
     seconds, rest = divmod(time.time_ns() if at is None else at, 1_000_000_000)
     fields["level"] = level
     fields["timestamp"] = f"{_second(seconds)}.{rest // 1000:06}Z"

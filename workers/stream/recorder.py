@@ -42,7 +42,6 @@ from workers.topology import Worker
 Arguments = ParamSpec("Arguments")
 TOGETHER = 4_000
 """Records that are counted together, where batches are small."""
-_MILLISECONDS = {"wait": "wait_ms", "score": "score_ms", "publish": "publish_ms"}
 LONGEST = 1.0
 """Seconds that they wait, at most, while others come."""
 
@@ -169,7 +168,7 @@ class Recorder:
                 scored=times.scored,
             )
         )
-        seconds = {_MILLISECONDS[stage]: round(took * 1000, 1) for stage, took in stages.items()}
+        seconds = {f"{stage}_ms": round(took * 1000, 1) for stage, took in stages.items()}
         told = {name: count for name, count in counts.items() if count}
         self._journal.soon(Event.COMMITTED, records=records, **told, **seconds)
         self._traces.settled(outcomes, times)
